@@ -1,0 +1,44 @@
+// Package v1alpha1 is the API of TokenGrant: what a platform team applies and what the operator answers.
+//
+// A TokenGrant names a service account and an audience; a TokenIssuer or ClusterTokenIssuer says where tokens
+// come from. Every rule that a schema or CEL can state stands here, so that the API server refuses bad input
+// with a sentence before the operator ever sees it.
+//
+// +kubebuilder:object:generate=true
+// +groupName=tokengrant.dev
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// GroupVersion is the group and version of all kinds of this package.
+var GroupVersion = schema.GroupVersion{Group: "tokengrant.dev", Version: "v1alpha1"}
+
+// AddToScheme registers the kinds of this package.
+var AddToScheme = schemeBuilder.AddToScheme
+
+var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(GroupVersion,
+		&TokenGrant{}, &TokenGrantList{},
+		&TokenIssuer{}, &TokenIssuerList{},
+		&ClusterTokenIssuer{}, &ClusterTokenIssuerList{},
+	)
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+	return nil
+})
+
+const (
+	// RefreshRequestedAnnotation on a TokenGrant asks for a new token at once; every new value is one request.
+	RefreshRequestedAnnotation = "tokengrant.dev/refresh-requested"
+	// PublishedAnnotation on the Secret is the record of the token it holds: metadata only, never the token.
+	PublishedAnnotation = "tokengrant.dev/published"
+	// GrantLabel on the Secret names the TokenGrant that owns it.
+	GrantLabel = "tokengrant.dev/grant"
+	// ManagedByLabel with ManagedByValue marks the Secrets that the operator writes and caches.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	// ManagedByValue is the value of ManagedByLabel.
+	ManagedByValue = "tokengrant"
+)

@@ -1,0 +1,93 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// TokenGrantStatus is what the operator found and did.
+type TokenGrantStatus struct {
+	// observedGeneration is the generation of the spec that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready (the Secret holds a token that is valid now and not known to be rejected), Accepted
+	// (Nextcloud's own word), LifetimeSufficient, and Reconciling or Stalled while they hold.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// token describes the token in the Secret; never the token itself.
+	// +optional
+	Token *TokenStatus `json:"token,omitempty"`
+
+	// refreshAt is when the token will be replaced.
+	// +optional
+	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
+
+	// lastAttempt is the latest try to mint or check a token.
+	// +optional
+	LastAttempt *Attempt `json:"lastAttempt,omitempty"`
+
+	// consecutiveFailures counts the tries that failed since the last good one.
+	// +optional
+	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
+
+	// nextcloud is what Nextcloud last said about the token.
+	// +optional
+	Nextcloud *NextcloudStatus `json:"nextcloud,omitempty"`
+
+	// secretName is the Secret that was written.
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// TokenStatus describes a published token by its verified claims.
+type TokenStatus struct {
+	// subject is the claim sub.
+	// +optional
+	Subject string `json:"subject,omitempty"`
+	// username is the claim preferred_username.
+	// +optional
+	Username string `json:"username,omitempty"`
+	// clientID is the claim azp.
+	// +optional
+	ClientID string `json:"clientID,omitempty"`
+	// audience is the claim aud.
+	// +optional
+	// +listType=atomic
+	Audience []string `json:"audience,omitempty"`
+	// scopes is the claim scope.
+	// +optional
+	// +listType=atomic
+	Scopes []string `json:"scopes,omitempty"`
+	// issuedAt is when the operator got the token, by its own clock.
+	IssuedAt metav1.Time `json:"issuedAt"`
+	// expiresAt is issuedAt plus the life that the issuer gave.
+	ExpiresAt metav1.Time `json:"expiresAt"`
+}
+
+// Attempt is one try.
+type Attempt struct {
+	Time metav1.Time `json:"time"`
+	// reason is from the catalogue of reasons.
+	Reason string `json:"reason"`
+	// message says what the server answered and what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// NextcloudStatus is what Nextcloud said.
+type NextcloudStatus struct {
+	// user is the ID under which Nextcloud knows the token.
+	// +optional
+	User string `json:"user,omitempty"`
+	// groups of that user.
+	// +optional
+	// +listType=atomic
+	Groups []string `json:"groups,omitempty"`
+	// version of the server, where an answer told it.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// checkedAt is when Nextcloud last gave a definite answer.
+	// +optional
+	CheckedAt *metav1.Time `json:"checkedAt,omitempty"`
+}

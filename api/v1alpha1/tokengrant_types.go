@@ -1,0 +1,267 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// TokenGrant asks for a token of one service account for one audience, kept fresh in a Secret of its own namespace.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=tg,categories=tokengrant
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Audience",type=string,JSONPath=`.spec.exchange.audience`
+// +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.status.token.username`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.token.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.issuerRef.name`
+// +kubebuilder:printcolumn:name="Client",type=string,priority=1,JSONPath=`.status.token.clientID`
+// +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
+// +kubebuilder:printcolumn:name="Refresh",type=string,priority=1,JSONPath=`.status.refreshAt`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 253",message="metadata.name must have at most 253 characters"
+type TokenGrant struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec TokenGrantSpec `json:"spec"`
+	// +optional
+	Status TokenGrantStatus `json:"status,omitempty"`
+}
+
+// TokenGrantList is a list of TokenGrants.
+//
+// +kubebuilder:object:root=true
+type TokenGrantList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TokenGrant `json:"items"`
+}
+
+// TokenGrantSpec is what the user asks for.
+type TokenGrantSpec struct {
+	// issuerRef names the TokenIssuer of this namespace, or the ClusterTokenIssuer, that the token comes from.
+	// +required
+	IssuerRef IssuerRef `json:"issuerRef"`
+
+	// serviceAccount is the OAuth client whose service account the token is for. Without it the issuer's own
+	// serviceAccount is used; a ClusterTokenIssuer must allow that.
+	// +optional
+	ServiceAccount *ServiceAccount `json:"serviceAccount,omitempty"`
+
+	// scopes are asked for with the subject token (RFC 6749 §3.3).
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// exchange narrows the token to its audience (RFC 8693). Without it the service account's own token is
+	// published, with every audience that the issuer puts into it.
+	// +optional
+	Exchange *Exchange `json:"exchange,omitempty"`
+
+	// secret is where the token is written, always in the namespace of this TokenGrant.
+	// +optional
+	// +kubebuilder:default={}
+	Secret SecretTemplate `json:"secret,omitempty"`
+
+	// refresh says how long before its expiry a token is replaced.
+	// +optional
+	Refresh Refresh `json:"refresh,omitempty"`
+
+	// nextcloud is the server that must accept the token before it is published. Without it nothing is checked
+	// beyond the token's signature and claims.
+	// +optional
+	Nextcloud *NextcloudCheck `json:"nextcloud,omitempty"`
+
+	// suspend stops refreshing; the Secret stays as it is.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// IssuerRef names an issuer.
+type IssuerRef struct {
+	// kind is TokenIssuer (of the grant's namespace) or ClusterTokenIssuer.
+	// +optional
+	// +kubebuilder:default=TokenIssuer
+	// +kubebuilder:validation:Enum=TokenIssuer;ClusterTokenIssuer
+	Kind string `json:"kind,omitempty"`
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Scope is one scope-token of RFC 6749 §3.3.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21\\\\x23-\\\\x5B\\\\x5D-\\\\x7E]+$')",message="a scope is one word of printable characters without spaces, quotes and backslashes (RFC 6749 §3.3); list several scopes as several items"
+type Scope string
+
+// Audience is one logical name of a target service (RFC 8693 §2.1); at Keycloak the client ID of the resource.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]+$')",message="an audience is one word without spaces; list several audiences as several items"
+type Audience string
+
+// Exchange is a token exchange (RFC 8693; Keycloak: Standard Token Exchange V2).
+type Exchange struct {
+	// audience of the published token. It is always sent: without it Keycloak would answer a token for every
+	// audience of the client.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Audience []Audience `json:"audience"`
+
+	// scopes are asked for with the exchange; at Keycloak they add optional client scopes.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Scopes []Scope `json:"scopes,omitempty"`
+}
+
+// SecretTemplate says what the Secret looks like.
+type SecretTemplate struct {
+	// name of the Secret; the name of the TokenGrant when empty. A Secret of that name that this grant does not own
+	// is never touched.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be a valid name of a Secret: lower case letters, digits, '-' and '.'"
+	Name string `json:"name,omitempty"`
+
+	// labels are added to the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",message="labels must be valid: keys [prefix/]name, values at most 63 characters of letters, digits, '-', '_' and '.'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('tokengrant.dev/') && k != 'app.kubernetes.io/managed-by')",message="labels under tokengrant.dev/ and app.kubernetes.io/managed-by belong to the operator"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// annotations are added to the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of annotations must be valid: [prefix/]name"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('tokengrant.dev/'))",message="annotations under tokengrant.dev/ belong to the operator"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+
+	// data replaces the default keys (access_token, token_type, expires_at, issued_at, scope): key to Go template.
+	// Templates see .AccessToken .TokenType .ExpiresAt .IssuedAt .Scope and .Claims.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 253 && k.matches('^[-._a-zA-Z0-9]+$') && k != '.' && !k.startsWith('..'))",message="keys of data must be valid keys of a Secret: letters, digits, '-', '_' and '.'"
+	Data map[string]DataTemplate `json:"data,omitempty"`
+
+	// onExpiry says what happens to the Secret when its token has expired and no new one could be had:
+	// Keep leaves it (Ready turns False), Delete removes it, so that new pods wait instead of starting with a dead token.
+	// +optional
+	// +kubebuilder:default=Keep
+	// +kubebuilder:validation:Enum=Keep;Delete
+	OnExpiry OnExpiry `json:"onExpiry,omitempty"`
+}
+
+// LabelValue is the value of a label.
+//
+// +kubebuilder:validation:MaxLength=63
+type LabelValue string
+
+// AnnotationValue is the value of an annotation.
+//
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
+
+// DataTemplate is a Go text/template with a hermetic set of functions: no environment, clock, network or randomness.
+//
+// +kubebuilder:validation:MaxLength=16384
+type DataTemplate string
+
+// OnExpiry says what happens to a Secret whose token has expired.
+type OnExpiry string
+
+const (
+	// OnExpiryKeep leaves the Secret.
+	OnExpiryKeep OnExpiry = "Keep"
+	// OnExpiryDelete deletes the Secret.
+	OnExpiryDelete OnExpiry = "Delete"
+)
+
+// Refresh says how much life is left in a token when it is replaced. Either margin is cut to half of the life that
+// the issuer really gave, so that a short token is never minted in a loop.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.before) && has(self.beforePercentage))",message="set before or beforePercentage, not both"
+type Refresh struct {
+	// before is the margin as a duration: between 1s and 24h.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="before must be between 1s and 24h"
+	Before *metav1.Duration `json:"before,omitempty"`
+
+	// beforePercentage is the margin as a share of the token's life: 5 to 50, 33 when neither field is set.
+	// +optional
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=50
+	BeforePercentage *int32 `json:"beforePercentage,omitempty"`
+}
+
+// NextcloudCheck asks Nextcloud who the token is, before it is published and at intervals after.
+type NextcloudCheck struct {
+	// url of the Nextcloud, without /index.php or /ocs.
+	// +required
+	URL HTTPURL `json:"url"`
+
+	// caRef names the certificate authorities (PEM) that signed the server's certificate, besides those of the system.
+	// +optional
+	CARef *CARef `json:"caRef,omitempty"`
+
+	// expect says who the token must be.
+	// +optional
+	// +kubebuilder:default={}
+	Expect NextcloudExpect `json:"expect,omitempty"`
+
+	// interval is how often an unchanged identity is asked about again: between 10s and 24h. The first token always is.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="interval must be between 10s and 24h"
+	Interval metav1.Duration `json:"interval,omitempty"`
+
+	// policy Enforce keeps a token that Nextcloud rejects out of the Secret; Warn publishes it and says so.
+	// A Nextcloud that does not answer never blocks.
+	// +optional
+	// +kubebuilder:default=Enforce
+	// +kubebuilder:validation:Enum=Enforce;Warn
+	Policy CheckPolicy `json:"policy,omitempty"`
+}
+
+// NextcloudExpect says who the token must be at Nextcloud.
+type NextcloudExpect struct {
+	// user is the exact user ID; any user when empty.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	User string `json:"user,omitempty"`
+	// groups the user must be in, all of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Groups []GroupName `json:"groups,omitempty"`
+	// notInGroups the user must not be in any of; [admin] unless set. Set [] to accept an administrator.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={"admin"}
+	// +kubebuilder:validation:MaxItems=64
+	NotInGroups []GroupName `json:"notInGroups"`
+}
+
+// GroupName is the ID of a Nextcloud group.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=255
+type GroupName string
+
+// CheckPolicy says what a rejection by Nextcloud means.
+type CheckPolicy string
+
+const (
+	// PolicyEnforce does not publish a rejected token.
+	PolicyEnforce CheckPolicy = "Enforce"
+	// PolicyWarn publishes a rejected token and says so.
+	PolicyWarn CheckPolicy = "Warn"
+)

@@ -1,0 +1,144 @@
+// Package plan decides: from a grant, what its Secret holds and the time, it says what to do and when. It has no
+// client, no context and no clock, so the same input always gives the same answer: after a restart, on another
+// leader, and in a test.
+package plan
+
+import (
+	"time"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+)
+
+// Input is everything a decision depends on.
+type Input struct {
+	// Now is read once for each reconcile.
+	Now time.Time
+	// UID of the grant spreads the refreshes of many grants.
+	UID string
+	// Refresh is the margin that the user asks for.
+	Refresh v1alpha1.Refresh
+	// Suspended stops minting and checking.
+	Suspended bool
+	// Inputs is what a token would be minted from now.
+	Inputs Inputs
+	// Request is the value of the refresh-requested annotation.
+	Request string
+	// Held is the record of the token in the Secret; nil without one.
+	Held *Record
+	// Lost says that the Secret's data are not what was published, and that they cannot be restored from memory.
+	Lost bool
+	// Failure is the latest failed attempt; nil after a success, and when what it tried has changed since.
+	Failure *Failure
+	// Check is nil when nothing is to be checked.
+	Check *Check
+}
+
+// Failure is an attempt that failed.
+type Failure struct {
+	At     time.Time
+	Reason v1alpha1.Reason
+	// Count of failures in a row, at least 1.
+	Count int32
+	// RetryAfter is what the server asked for; 0 when it did not.
+	RetryAfter time.Duration
+}
+
+// Check describes the check of the held token.
+type Check struct {
+	Interval time.Duration
+	// LastAt is the last definite answer; zero without one.
+	LastAt time.Time
+	// Unsettled says that the last answer was not an acceptance, or was about another spec.
+	Unsettled bool
+}
+
+// Decision says what to do now, and when to look again.
+type Decision struct {
+	// Mint says that a token must be minted now, MintReason why one is due (also while it has to wait).
+	Mint       bool
+	MintReason string
+	// Check says that the held token must be checked now.
+	Check bool
+	// Usable says that the held token is what the spec asks for and valid now; otherwise UnusableReason says why not.
+	Usable         bool
+	UnusableReason v1alpha1.Reason
+	// RefreshAt is when the held token is to be replaced; zero without one.
+	RefreshAt time.Time
+	// Wake is when to decide again if nothing happens before; zero is never.
+	Wake time.Time
+}
+
+// Decide is the whole of the schedule.
+func Decide(in Input) Decision {
+	var d Decision
+	if in.Held != nil {
+		d.RefreshAt = RefreshAt(in.UID, in.Held.Token.IssuedAt.Time, in.Held.Token.ExpiresAt.Time, in.Refresh)
+	}
+	d.UnusableReason = first(usable, in)
+	d.Usable = d.UnusableReason == ""
+	if d.Usable {
+		d.wakeAt(in.Held.Token.ExpiresAt.Time)
+	}
+	if in.Suspended {
+		return d
+	}
+	if d.MintReason = first(mint, in); d.MintReason != "" {
+		switch next := in.nextTry(); {
+		case in.Failure != nil && HandlingOf(in.Failure.Reason) == Stalled:
+			// A watch wakes us when the missing object comes.
+		case in.Now.Before(next):
+			d.wakeAt(next)
+		default:
+			d.Mint = true
+		}
+	} else {
+		d.wakeAt(d.RefreshAt)
+	}
+	if !d.Mint && d.Usable {
+		d.planCheck(in)
+	}
+	return d
+}
+
+// Delay is how long to wait for Wake: at least a second, so that a wake-up in the past is no hot loop and never the
+// zero that controller-runtime takes for "never". It is 0 when there is nothing to wait for.
+func (d Decision) Delay(now time.Time) time.Duration {
+	if d.Wake.IsZero() {
+		return 0
+	}
+	return max(d.Wake.Sub(now), time.Second)
+}
+
+func (d *Decision) wakeAt(t time.Time) {
+	if d.Wake.IsZero() || t.Before(d.Wake) {
+		d.Wake = t
+	}
+}
+
+// planCheck asks again at the interval, and sooner while the last answer proved nothing.
+func (d *Decision) planCheck(in Input) {
+	if in.Check == nil {
+		return
+	}
+	next := in.Check.LastAt.Add(in.Check.Interval)
+	if in.Check.Unsettled {
+		next = in.nextTry()
+	}
+	if in.Now.Before(next) {
+		d.wakeAt(next)
+		return
+	}
+	d.Check = true
+}
+
+// nextTry is when the backoff of the latest failure ends; the zero time when nothing has failed.
+func (in Input) nextTry() time.Time {
+	if in.Failure == nil {
+		return time.Time{}
+	}
+	var lifeLeft time.Duration
+	if in.Held != nil {
+		lifeLeft = in.Held.Token.ExpiresAt.Sub(in.Failure.At)
+	}
+	return in.Failure.At.Add(Backoff(in.UID, *in.Failure, lifeLeft))
+}

@@ -1,0 +1,67 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+)
+
+// Record is what the Secret says about the token it holds. It is written together with the token, so the two are
+// always of one mint; status is a projection of it. It holds no secret.
+type Record struct {
+	Token v1alpha1.TokenStatus `json:"token"`
+	// Inputs is Inputs.Token of the mint, Credential is Inputs.Credential.
+	Inputs     string `json:"inputs"`
+	Credential string `json:"credential,omitempty"`
+	// Request is the refresh request that this mint answered.
+	Request string `json:"request,omitempty"`
+	// KeyID is the kid of the token's signature: Nextcloud may not know a new key yet.
+	KeyID string `json:"keyID,omitempty"`
+}
+
+// ParseRecord reads a record. A Secret without a sound one holds no token that we know.
+func ParseRecord(annotation string) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(annotation), &r); err != nil {
+		return nil, fmt.Errorf("reading annotation %s: %w", v1alpha1.PublishedAnnotation, err)
+	}
+	if r.Token.IssuedAt.IsZero() || !r.Token.ExpiresAt.After(r.Token.IssuedAt.Time) {
+		return nil, fmt.Errorf("reading annotation %s: it has no life time", v1alpha1.PublishedAnnotation)
+	}
+	return &r, nil
+}
+
+// Marshal writes a record.
+func (r Record) Marshal() ([]byte, error) { return json.Marshal(r) }
+
+// Inputs tells which token a spec asks for. Two fields, because a changed credential calls for a new token but does
+// not make the held one wrong.
+type Inputs struct {
+	// Token changes when another token is asked for: issuer, client, scopes, audience.
+	Token string
+	// Credential changes when the client authenticates with something else: UID and resourceVersion of its Secret.
+	// No hash of the content: a weak secret could be guessed from it.
+	Credential string
+}
+
+// HashInputs condenses what a token depends on.
+func HashInputs(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s;", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Words joins a list for HashInputs; the words hold no spaces.
+func Words[S ~string](list []S) string {
+	words := make([]string, len(list))
+	for i, w := range list {
+		words[i] = string(w)
+	}
+	return strings.Join(words, " ")
+}
