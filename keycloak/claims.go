@@ -1,0 +1,120 @@
+package keycloak
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// Claims is what a verified access token says (RFC 7519 §4.1, RFC 9068 §2.2, Keycloak's own).
+type Claims struct {
+	Issuer  string
+	Subject string
+	// Username is preferred_username, empty where the token has none.
+	Username string
+	// ClientID is the client the token was issued to: azp, else client_id.
+	ClientID string
+	// KeyID is the kid of the signing key.
+	KeyID string
+	// TokenID is jti.
+	TokenID  string
+	Audience []string
+	Scopes   []string
+	// IssuedAt is zero when the token does not say. By our clock it may lie in the future.
+	IssuedAt time.Time
+	Expiry   time.Time
+	// All holds every claim; numbers are json.Number.
+	All map[string]any
+
+	notBefore time.Time
+}
+
+// parseClaims reads a payload whose signature is good. Errors are TokenMalformed.
+func parseClaims(payload []byte) (*Claims, error) {
+	c := &Claims{}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber()
+	if d.Decode(&c.All) != nil || c.All == nil {
+		return nil, malformed("the token's claims are no JSON object", "look at the issuer")
+	}
+	var wrong string // the first claim of a wrong type
+	fail := func(name string) { wrong = first(wrong, name) }
+	text := func(name string) string {
+		s, ok := c.All[name].(string)
+		if !ok && c.All[name] != nil {
+			fail(name)
+		}
+		return s
+	}
+	date := func(name string) time.Time {
+		t, ok := dateOf(c.All[name])
+		if !ok {
+			fail(name)
+		}
+		return t
+	}
+	var ok bool
+	if c.Audience, ok = audienceOf(c.All["aud"]); !ok {
+		fail("aud")
+	}
+	c.Issuer, c.Subject, c.TokenID = text("iss"), text("sub"), text("jti")
+	c.Username, c.ClientID = text("preferred_username"), first(text("azp"), text("client_id"))
+	c.Scopes = strings.Fields(text("scope"))
+	c.Expiry, c.IssuedAt, c.notBefore = date("exp"), date("iat"), date("nbf")
+	switch {
+	case wrong != "":
+		return nil, malformed("the claim "+wrong+" has a wrong type or value", "look at the protocol mappers of the client")
+	case c.Expiry.IsZero():
+		return nil, malformed("the token has no exp", "a token that never expires cannot be refreshed in time; give the client an access token lifespan")
+	}
+	return c, nil
+}
+
+// audienceOf reads aud: one string or several (RFC 7519 §4.1.3).
+func audienceOf(v any) ([]string, bool) {
+	switch v := v.(type) {
+	case nil:
+		return nil, true
+	case string:
+		return []string{v}, true
+	case []any:
+		names := make([]string, len(v))
+		for i := range v {
+			s, ok := v[i].(string)
+			if !ok {
+				return nil, false
+			}
+			names[i] = s
+		}
+		return names, true
+	}
+	return nil, false
+}
+
+// dateOf reads a NumericDate (RFC 7519 §2), which may have a fraction. Dates that RFC 3339 cannot write are refused:
+// a status would not hold them.
+func dateOf(v any) (time.Time, bool) {
+	const endOf9999 = 253402300799
+	if v == nil {
+		return time.Time{}, true
+	}
+	n, ok := v.(json.Number)
+	if !ok {
+		return time.Time{}, false
+	}
+	f, err := n.Float64()
+	if err != nil || f < 0 || f > endOf9999 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(f), 0), true
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

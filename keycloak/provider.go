@@ -1,0 +1,134 @@
+package keycloak
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+// Grant types, as grant_types_supported of the discovery document names them.
+const (
+	GrantTypeClientCredentials = "client_credentials"                              // RFC 6749 §4.4
+	GrantTypeRefreshToken      = "refresh_token"                                   // RFC 6749 §6
+	GrantTypeTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693 §2.1
+	GrantTypeJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523 §2.1
+)
+
+// Provider is what the discovery document of an issuer says (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
+// Endpoints it does not name are empty, except TokenEndpoint and JWKSURI, which are always there.
+type Provider struct {
+	Issuer                      string
+	TokenEndpoint               string
+	JWKSURI                     string
+	RevocationEndpoint          string
+	EndSessionEndpoint          string
+	DeviceAuthorizationEndpoint string
+	GrantTypes                  []string
+}
+
+// Supports reports whether the issuer offers a grant. A document without grant_types_supported promises none of
+// those this package uses (RFC 8414 §2 gives authorization_code and implicit as its default).
+func (p *Provider) Supports(grantType string) bool { return slices.Contains(p.GrantTypes, grantType) }
+
+// Discover reads the discovery document of the issuer. Every endpoint has to be on the scheme, host and port of
+// issuerURL, because credentials go there, and the document has to name exactly issuerURL as its issuer.
+//
+// Errors: IssuerUnreachable and Throttled (Retry), IssuerInvalid (Refused).
+func Discover(ctx context.Context, hc *http.Client, issuerURL string) (*Provider, error) {
+	if hint := unfit(issuerURL); hint != "" {
+		return nil, invalidIssuer("", hint)
+	}
+	ctx = oidc.ClientContext(ctx, withReader(hc, opDiscovery, documentOnly(opDiscovery)))
+	found, err := oidc.NewProvider(ctx, issuerURL)
+	if err != nil {
+		return nil, discoveryError(err)
+	}
+	var doc struct {
+		JWKSURI             string   `json:"jwks_uri"`
+		Revocation          string   `json:"revocation_endpoint"`
+		EndSession          string   `json:"end_session_endpoint"`
+		DeviceAuthorization string   `json:"device_authorization_endpoint"`
+		GrantTypes          []string `json:"grant_types_supported"`
+	}
+	if err := found.Claims(&doc); err != nil {
+		return nil, invalidIssuer("a field of the discovery document has the wrong type", "look at what answers at the issuer URL")
+	}
+	p := &Provider{
+		Issuer:                      issuerURL,
+		TokenEndpoint:               found.Endpoint().TokenURL,
+		JWKSURI:                     doc.JWKSURI,
+		RevocationEndpoint:          doc.Revocation,
+		EndSessionEndpoint:          doc.EndSession,
+		DeviceAuthorizationEndpoint: doc.DeviceAuthorization,
+		GrantTypes:                  doc.GrantTypes,
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// unfit says what is wrong with a URL that cannot be an issuer (OpenID Connect Discovery 1.0 §3: no query, no fragment).
+func unfit(issuerURL string) string {
+	u, err := url.Parse(issuerURL)
+	switch _, ok := originOf(issuerURL); {
+	case err != nil || !ok:
+		return "the issuer must be an http(s) URL with a host"
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return "the issuer URL must have no user, query or fragment"
+	}
+	return ""
+}
+
+// check refuses a document that lacks what we need, or sends us to somebody else.
+func (p *Provider) check() error {
+	home, _ := originOf(p.Issuer)
+	for _, e := range []struct {
+		name, url string
+		required  bool
+	}{
+		{"token_endpoint", p.TokenEndpoint, true},
+		{"jwks_uri", p.JWKSURI, true},
+		{"revocation_endpoint", p.RevocationEndpoint, false},
+		{"end_session_endpoint", p.EndSessionEndpoint, false},
+		{"device_authorization_endpoint", p.DeviceAuthorizationEndpoint, false},
+	} {
+		if e.url == "" {
+			if e.required {
+				return invalidIssuer("the discovery document has no "+e.name, "the issuer URL leads to something that is not an issuer")
+			}
+			continue
+		}
+		if origin, _ := originOf(e.url); origin != home {
+			return invalidIssuer(
+				e.name+" of the discovery document is not on "+cleaner{}.text(home),
+				"credentials are sent to the issuer's own scheme, host and port only; set Keycloak's hostname option to the address in the issuer URL")
+		}
+	}
+	return nil
+}
+
+func discoveryError(err error) *Error {
+	var known *Error
+	var mismatch *oidc.IssuerMismatchError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &mismatch) && mismatch.Discovered == "":
+		return invalidIssuer("the document names no issuer", "the issuer URL leads to something that is not an issuer")
+	case errors.As(err, &mismatch):
+		return invalidIssuer("the document is of the issuer "+cleaner{}.text(mismatch.Discovered),
+			"the issuer URL must be exactly that, or Keycloak's hostname option must be set to the address in the issuer URL")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return noAnswer(opDiscovery, err)
+	}
+	return invalidIssuer("the answer is no discovery document", "the issuer URL must be the one of the realm, https://<host>/realms/<realm>")
+}
+
+func invalidIssuer(description, hint string) *Error {
+	return &Error{Op: opDiscovery, Reason: ReasonIssuerInvalid, Class: Refused, Description: description, Hint: hint}
+}
