@@ -93,6 +93,8 @@ const (
 	ReasonNextcloudWrongUser Reason = "NextcloudWrongUser"
 	// ReasonNextcloudForbidden: the user is disabled, or its groups are not as expected.
 	ReasonNextcloudForbidden Reason = "NextcloudForbidden"
+	// ReasonNextcloudInvalid: the URL answers, but not as a Nextcloud that serves this host name.
+	ReasonNextcloudInvalid Reason = "NextcloudInvalid"
 	// ReasonNextcloudUnreachable: Nextcloud gave no answer, or a server error.
 	ReasonNextcloudUnreachable Reason = "NextcloudUnreachable"
 	// ReasonNextcloudMaintenance: Nextcloud is in maintenance mode or waits for an upgrade.

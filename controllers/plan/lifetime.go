@@ -16,8 +16,8 @@ const (
 	defaultPercentage = 33
 	// maxLife keeps the arithmetic in range; no schedule needs more.
 	maxLife = 10 * 365 * 24 * time.Hour
-	// maxSkew is how far the issuer's clock may be from ours before iat is no word on the time any more.
-	maxSkew = 10 * time.Minute
+	// MaxSkew is how far the issuer's clock may be from ours before iat is no word on the time any more.
+	MaxSkew = 10 * time.Minute
 
 	jitterShare   = 0.10
 	retryBase     = time.Second
@@ -43,7 +43,7 @@ func Life(asked time.Time, expiresIn *int64, iat, exp time.Time) time.Duration {
 
 // IssuerNow is the time by the issuer's clock at the moment of the mint: iat when it is near our now, else our now.
 func IssuerNow(now, iat time.Time) time.Time {
-	if skew := iat.Sub(now); skew.Abs() <= maxSkew {
+	if skew := iat.Sub(now); skew.Abs() <= MaxSkew {
 		return iat
 	}
 	return now

@@ -50,6 +50,8 @@ type Check struct {
 	LastAt time.Time
 	// Unsettled says that the last answer was not an acceptance, or was about another spec.
 	Unsettled bool
+	// Failure is the latest check that was no acceptance; nil when none was made with this spec.
+	Failure *Failure
 }
 
 // Decision says what to do now, and when to look again.
@@ -83,7 +85,7 @@ func Decide(in Input) Decision {
 		return d
 	}
 	if d.MintReason = first(mint, in); d.MintReason != "" {
-		switch next := in.nextTry(); {
+		switch next := in.backoffEnd(in.Failure); {
 		case in.Failure != nil && HandlingOf(in.Failure.Reason) == Stalled:
 			// A watch wakes us when the missing object comes.
 		case in.Now.Before(next):
@@ -122,7 +124,7 @@ func (d *Decision) planCheck(in Input) {
 	}
 	next := in.Check.LastAt.Add(in.Check.Interval)
 	if in.Check.Unsettled {
-		next = in.nextTry()
+		next = in.backoffEnd(in.Check.Failure)
 	}
 	if in.Now.Before(next) {
 		d.wakeAt(next)
@@ -131,14 +133,14 @@ func (d *Decision) planCheck(in Input) {
 	d.Check = true
 }
 
-// nextTry is when the backoff of the latest failure ends; the zero time when nothing has failed.
-func (in Input) nextTry() time.Time {
-	if in.Failure == nil {
+// backoffEnd is when another try may follow a failure; the zero time when nothing has failed.
+func (in Input) backoffEnd(f *Failure) time.Time {
+	if f == nil {
 		return time.Time{}
 	}
 	var lifeLeft time.Duration
 	if in.Held != nil {
-		lifeLeft = in.Held.Token.ExpiresAt.Sub(in.Failure.At)
+		lifeLeft = in.Held.Token.ExpiresAt.Sub(f.At)
 	}
-	return in.Failure.At.Add(Backoff(in.UID, *in.Failure, lifeLeft))
+	return f.At.Add(Backoff(in.UID, *f, lifeLeft))
 }

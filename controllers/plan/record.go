@@ -17,6 +17,8 @@ type Record struct {
 	// Inputs is Inputs.Token of the mint, Credential is Inputs.Credential.
 	Inputs     string `json:"inputs"`
 	Credential string `json:"credential,omitempty"`
+	// Shape is a hash of the templates that the Secret was rendered from.
+	Shape string `json:"shape,omitempty"`
 	// Request is the refresh request that this mint answered.
 	Request string `json:"request,omitempty"`
 	// KeyID is the kid of the token's signature: Nextcloud may not know a new key yet.

@@ -1,0 +1,107 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// checkMinted asks Nextcloud about a new token, when that is due: always for the first token, a changed spec, another
+// identity, a key that Nextcloud may not know yet, and while the last answer was no acceptance; else at the interval.
+func (r *GrantReconciler) checkMinted(ctx context.Context, g *gathered, m *minted) (*nextcloud.Verdict, error) {
+	c := g.grant.Spec.Nextcloud
+	if c == nil {
+		return nil, nil
+	}
+	planned := g.planCheck()
+	if g.record != nil && !planned.Unsettled && sameIdentity(g.record, &m.record) &&
+		g.now.Before(planned.LastAt.Add(planned.Interval)) {
+		return nil, nil
+	}
+	return r.askNextcloud(ctx, g, m)
+}
+
+func sameIdentity(a, b *plan.Record) bool {
+	return a.Token.Subject == b.Token.Subject && a.Token.Username == b.Token.Username && a.Inputs == b.Inputs &&
+		a.KeyID == b.KeyID && slices.Equal(a.Token.Audience, b.Token.Audience)
+}
+
+func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (*nextcloud.Verdict, error) {
+	c := g.grant.Spec.Nextcloud
+	authorities, err := r.Issuers.authorities(ctx, g.grant.Namespace, c.CARef)
+	if err != nil {
+		return nil, err
+	}
+	hc, err := r.nextclouds.client(authorities, r.Issuers.AllowHTTP, r.Issuers.UserAgent)
+	if err != nil {
+		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
+	}
+	accepted := meta.IsStatusConditionTrue(g.grant.Status.Conditions, v1alpha1.ConditionAccepted)
+	verdict := nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: r.Issuers.UserAgent}.Check(ctx, m.token,
+		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)},
+		nextcloud.Hints{
+			NewKey:         g.record == nil || g.record.KeyID != m.record.KeyID,
+			AcceptedBefore: accepted,
+			Username:       m.record.Token.Username,
+			Issuer:         string(g.issuer.spec.URL),
+			Audience:       m.record.Token.Audience,
+		})
+	return &verdict, ctx.Err()
+}
+
+// rejects says that a verdict keeps a new token out of the Secret.
+func rejects(c *v1alpha1.NextcloudCheck, v *nextcloud.Verdict) bool {
+	return v != nil && v.Outcome == nextcloud.Rejected && c.Policy != v1alpha1.PolicyWarn
+}
+
+// acceptedStatus is a verdict as the status of the condition Accepted.
+func acceptedStatus(o nextcloud.Outcome) metav1.ConditionStatus {
+	switch o {
+	case nextcloud.Accepted:
+		return metav1.ConditionTrue
+	case nextcloud.Rejected:
+		return metav1.ConditionFalse
+	default:
+		return metav1.ConditionUnknown
+	}
+}
+
+func acceptedReason(v *nextcloud.Verdict) v1alpha1.Reason {
+	if v.Outcome == nextcloud.Accepted {
+		return v1alpha1.ReasonNextcloudAccepted
+	}
+	return v.Reason
+}
+
+// nextcloudClients keeps one keep-alive client for each bundle of authorities.
+type nextcloudClients struct {
+	mu      sync.Mutex
+	clients map[string]*http.Client
+}
+
+func (n *nextcloudClients) client(authorities []byte, allowHTTP bool, userAgent string) (*http.Client, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if hc, ok := n.clients[string(authorities)]; ok {
+		return hc, nil
+	}
+	hc, err := httpclient.New(httpclient.Options{RootCAs: authorities, AllowHTTP: allowHTTP, UserAgent: userAgent})
+	if err != nil {
+		return nil, fmt.Errorf("building a client: %w", err)
+	}
+	if n.clients == nil {
+		n.clients = map[string]*http.Client{}
+	}
+	n.clients[string(authorities)] = hc
+	return hc, nil
+}

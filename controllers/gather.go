@@ -1,0 +1,254 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// gathered is all that a reconcile works with.
+type gathered struct {
+	now   time.Time
+	grant *v1alpha1.TokenGrant
+	past  *remembered
+
+	// existing is the Secret of that name; nil when there is none.
+	existing *corev1.Secret
+	record   *plan.Record
+	drift    publish.Drift
+	// reshaped says that the Secret was rendered from other templates than the spec has now.
+	reshaped bool
+
+	issuer   issuerView
+	conn     *issuer.Issuer
+	clientID string
+	auth     keycloak.ClientAuth
+	inputs   plan.Inputs
+}
+
+// gather does all the reading. A failure says what is missing; the gathered parts before it are still good, so that
+// the state of the held token can be told.
+func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant) (*gathered, error) {
+	key := types.NamespacedName{Namespace: grant.Namespace, Name: grant.Name}
+	g := &gathered{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
+	if err := r.gatherSecret(ctx, g); err != nil {
+		return g, err
+	}
+	if err := publish.Validate(templates(grant)); err != nil {
+		return g, failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
+	}
+	if c := grant.Spec.Nextcloud; c != nil {
+		if err := r.Issuers.checkURL("spec.nextcloud.url", string(c.URL)); err != nil {
+			return g, err
+		}
+	}
+	if err := r.gatherIssuer(ctx, g); err != nil {
+		return g, err
+	}
+	return g, r.gatherClient(ctx, g)
+}
+
+// gatherSecret reads the Secret and its record. A Secret that is not ours is a conflict. Where the cache does not show
+// what we wrote last, or shows nothing where the metadata do, the API server is asked: a stale cache must not lead to
+// a second mint, and a Secret whose labels were removed is still ours.
+func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
+	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: secretName(g.grant)}
+	var s corev1.Secret
+	err := r.Get(ctx, key, &s)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	found := err == nil
+	doubtful := g.past.written != "" && (!found || s.ResourceVersion != g.past.written)
+	if !found && !doubtful {
+		m, err := r.Issuers.References.meta(ctx, kindSecret, key)
+		if err != nil {
+			return err
+		}
+		doubtful = m != nil
+	}
+	if doubtful {
+		err := r.Live.Get(ctx, key, &s)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("reading Secret %s: %w", key, err)
+		}
+		found = err == nil
+	}
+	if !found {
+		g.drift = publish.Missing
+		return nil
+	}
+	if !publish.Owned(&s, g.grant.UID) {
+		g.drift = publish.Foreign
+		return conflict(&s)
+	}
+	g.existing = &s
+	return g.judgeSecret()
+}
+
+// judgeSecret finds the record in our Secret, and what was changed in it behind our back.
+func (g *gathered) judgeSecret() error {
+	record, err := plan.ParseRecord(g.existing.Annotations[v1alpha1.PublishedAnnotation])
+	if err != nil {
+		g.drift = publish.Data // Without a sound record nobody knows what the data are.
+		return nil
+	}
+	desired, err := desiredSecret(g.grant, nil, *record)
+	if err != nil {
+		return err
+	}
+	g.record, g.reshaped = record, record.Shape != shape(g.grant)
+	g.drift = publish.Compare(g.existing, desired)
+	return nil
+}
+
+func conflict(s *corev1.Secret) error {
+	if owner := metav1.GetControllerOf(s); owner != nil {
+		return failf(v1alpha1.ReasonSecretConflict, "Secret %q belongs to %s %q and is left untouched: choose another spec.secret.name", s.Name, owner.Kind, owner.Name)
+	}
+	return failf(v1alpha1.ReasonSecretConflict, "Secret %q exists, was not made by this TokenGrant and is left untouched: choose another spec.secret.name, or delete that Secret", s.Name)
+}
+
+func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
+	var err error
+	if g.issuer, err = r.Issuers.resolve(ctx, g.grant.Namespace, g.grant.Spec.IssuerRef); err != nil {
+		return err
+	}
+	if err = g.issuer.ready(); err != nil {
+		return err
+	}
+	if g.grant.Spec.Exchange != nil && g.issuer.status.TokenExchange == v1alpha1.TokenExchangeUnsupported {
+		return failf(v1alpha1.ReasonGrantTypeUnsupported, "%s has no token exchange, its discovery lists: %s. Drop spec.exchange, or use an issuer that supports RFC 8693",
+			g.issuer, plan.Words(g.issuer.status.GrantTypes))
+	}
+	g.conn, err = r.Issuers.connect(ctx, g.issuer)
+	return err
+}
+
+// gatherClient finds out as which client to authenticate, and whether the grant may.
+func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
+	account, namespace := g.grant.Spec.ServiceAccount, g.grant.Namespace
+	if account == nil {
+		if account = g.issuer.spec.ServiceAccount; account == nil {
+			return failf(v1alpha1.ReasonInvalidSpec, "%s has no serviceAccount of its own: set spec.serviceAccount", g.issuer)
+		}
+		namespace = g.issuer.namespace
+		if err := r.Issuers.allows(ctx, g.issuer, g.grant.Namespace, g.grant.Spec.Exchange); err != nil {
+			return err
+		}
+	}
+	ref := account.ClientSecretRef
+	secret, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	if err != nil {
+		return err
+	}
+	g.clientID = account.ClientID
+	g.auth = keycloak.SecretBasic(secret.value)
+	if ref.Method == v1alpha1.ClientSecretPost {
+		g.auth = keycloak.SecretPost(secret.value)
+	}
+	g.inputs = plan.Inputs{Credential: secret.version, Token: tokenInputs(g)}
+	return nil
+}
+
+func tokenInputs(g *gathered) string {
+	spec := g.grant.Spec
+	parts := []string{string(g.issuer.spec.URL), g.clientID, plan.Words(spec.Scopes)}
+	if spec.Exchange != nil {
+		parts = append(parts, plan.Words(spec.Exchange.Audience), plan.Words(spec.Exchange.Scopes))
+	}
+	return plan.HashInputs(parts...)
+}
+
+// planInput is what the decision depends on. With a failure of gathering the inputs are not known; the held token
+// is then judged as if they had not changed.
+func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.Input {
+	in := plan.Input{
+		Now:       g.now,
+		UID:       string(g.grant.UID),
+		Refresh:   g.grant.Spec.Refresh,
+		Suspended: g.grant.Spec.Suspend,
+		Inputs:    g.inputs,
+		Request:   g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+		Held:      g.record,
+		Lost:      g.lost(),
+		Failure:   g.lastFailure(),
+	}
+	if gatherFailure != nil {
+		in.Failure = &plan.Failure{At: g.now, Reason: gatherFailure.reason, Count: 1}
+		if g.record != nil {
+			in.Inputs = plan.Inputs{Token: g.record.Inputs, Credential: g.record.Credential}
+		}
+		return in
+	}
+	in.Check = g.planCheck()
+	return in
+}
+
+// lost says that the Secret cannot be what the spec asks for with the token that it held.
+func (g *gathered) lost() bool {
+	return (g.drift == publish.Data || g.drift == publish.Missing || g.reshaped) && g.held() == nil
+}
+
+// tried names what an attempt is made with. When it has changed, the next attempt need not wait for the backoff.
+func (g *gathered) tried() string {
+	return plan.HashInputs(g.inputs.Token, g.inputs.Credential, g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+		fmt.Sprint(g.grant.Generation), g.issuer.key(), fmt.Sprint(g.issuer.object.GetGeneration()))
+}
+
+// lastFailure is the failure whose backoff still counts: from memory, or after a restart from the status.
+func (g *gathered) lastFailure() *plan.Failure {
+	if g.past.failure != nil {
+		if g.issuer.object == nil || g.past.tried == g.tried() {
+			return g.past.failure
+		}
+		return nil
+	}
+	s := g.grant.Status
+	if g.past.tried != "" || s.ConsecutiveFailures == 0 || s.LastAttempt == nil || s.ObservedGeneration != g.grant.Generation {
+		return nil
+	}
+	if plan.HandlingOf(s.LastAttempt.Reason) == plan.Stalled {
+		return nil // What was missing is there now, or gathering would have failed.
+	}
+	return &plan.Failure{At: s.LastAttempt.Time.Time, Reason: s.LastAttempt.Reason, Count: s.ConsecutiveFailures}
+}
+
+func (g *gathered) planCheck() *plan.Check {
+	c := g.grant.Spec.Nextcloud
+	if c == nil || g.held() == nil {
+		return nil
+	}
+	check := &plan.Check{Interval: c.Interval.Duration, Failure: g.past.unsettled}
+	if n := g.grant.Status.Nextcloud; n != nil && n.CheckedAt != nil {
+		check.LastAt = n.CheckedAt.Time
+	}
+	accepted := meta.FindStatusCondition(g.grant.Status.Conditions, v1alpha1.ConditionAccepted)
+	check.Unsettled = accepted == nil || accepted.Status != metav1.ConditionTrue || accepted.ObservedGeneration != g.grant.Generation
+	return check
+}
+
+func secretName(grant *v1alpha1.TokenGrant) string {
+	return cmp.Or(grant.Spec.Secret.Name, grant.Name)
+}
+
+func templates(grant *v1alpha1.TokenGrant) map[string]string {
+	t := make(map[string]string, len(grant.Spec.Secret.Data))
+	for k, v := range grant.Spec.Secret.Data {
+		t[k] = string(v)
+	}
+	return t
+}

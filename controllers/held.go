@@ -1,0 +1,63 @@
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+)
+
+// held gives the token in the Secret: from memory or, where the Secret has the default keys, from there.
+// It is nil when the token cannot be told from what it was rendered into.
+func (g *gathered) held() *minted {
+	if m := g.past.minted; m != nil && g.record != nil && m.record.Token.IssuedAt.Equal(&g.record.Token.IssuedAt) && m.record.Inputs == g.record.Inputs {
+		return m
+	}
+	if g.record == nil || g.record.Shape != "" || g.drift == publish.Data {
+		return nil
+	}
+	return fromSecret(g.existing, g.record)
+}
+
+func fromSecret(s *corev1.Secret, record *plan.Record) *minted {
+	token, ok := s.Data[publish.KeyAccessToken]
+	if !ok {
+		return nil
+	}
+	return &minted{token: sensitive.New(string(token)), tokenType: string(s.Data[publish.KeyTokenType]), record: *record}
+}
+
+// restorable gives the token with which a damaged Secret can be made whole: the one that it held, or that memory has
+// for the same inputs, as long as it lives.
+func (g *gathered) restorable(missing *failure) *minted {
+	m := g.held()
+	if m == nil && g.record == nil {
+		m = g.past.minted
+	}
+	if m == nil || !g.now.Before(m.record.Token.ExpiresAt.Time) {
+		return nil
+	}
+	if missing == nil && m.record.Inputs != g.inputs.Token {
+		return nil
+	}
+	return m
+}
+
+// unpublished gives a token that was minted for what is asked for now and is newer than the one in the Secret.
+func (g *gathered) unpublished() *minted {
+	m := g.past.minted
+	if m == nil || m.record.Inputs != g.inputs.Token || m.record.Credential != g.inputs.Credential ||
+		m.record.Request != g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation] {
+		return nil
+	}
+	if g.record != nil && !m.record.Token.IssuedAt.After(g.record.Token.IssuedAt.Time) {
+		return nil
+	}
+	token := m.record.Token
+	if !g.now.Before(plan.RefreshAt(string(g.grant.UID), token.IssuedAt.Time, token.ExpiresAt.Time, g.grant.Spec.Refresh)) {
+		return nil
+	}
+	return m
+}

@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// rediscovery is how often a sound discovery document is read again; it hardly ever changes.
+const rediscovery = 10 * time.Minute
+
+// IssuerReconciler discovers the issuers of one kind.
+type IssuerReconciler struct {
+	client.Client
+	Issuers *Issuers
+	Clock   clock.PassiveClock
+	// New makes an empty issuer of the kind.
+	New func() client.Object
+}
+
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers;clustertokenissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers/status;clustertokenissuers/status,verbs=patch
+
+// Reconcile reads the discovery document and says in the status what it found.
+func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	object := r.New()
+	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := object.DeepCopyObject().(client.Object)
+	view := r.Issuers.view(object)
+	if !object.GetDeletionTimestamp().IsZero() {
+		r.Issuers.Registry.Forget(view.key())
+		return ctrl.Result{}, nil
+	}
+	now := r.Clock.Now()
+	provider, err := r.discover(ctx, view)
+	failed, err := asFailure(err)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	observe(view, now, provider, failed)
+	if !equality.Semantic.DeepEqual(r.Issuers.view(before).status, view.status) {
+		if err := r.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+	return ctrl.Result{RequeueAfter: next(view, failed)}, nil
+}
+
+func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keycloak.Provider, error) {
+	connection, err := r.Issuers.connect(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	return connection.Discover(ctx, true)
+}
+
+// observe writes the status. What was discovered before stays: a grant may go on with it.
+func observe(view issuerView, now time.Time, provider *keycloak.Provider, failed *failure) {
+	s, generation := view.status, view.object.GetGeneration()
+	if s.ObservedGeneration != generation && failed != nil {
+		// Another URL: what was known of the former one is void.
+		s.TokenEndpoint, s.GrantTypes, s.TokenExchange, s.LastDiscovery = "", nil, "", nil
+	}
+	s.ObservedGeneration = generation
+	for _, kind := range []string{v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling} {
+		meta.RemoveStatusCondition(&s.Conditions, kind)
+	}
+	if failed != nil {
+		setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, failed.reason, failed.message)
+		kind := v1alpha1.ConditionStalled
+		if plan.HandlingOf(failed.reason) == plan.Retry {
+			kind = v1alpha1.ConditionReconciling
+		}
+		setCondition(&s.Conditions, now, generation, kind, metav1.ConditionTrue, failed.reason, failed.message)
+		return
+	}
+	at := seconds(now)
+	s.TokenEndpoint, s.GrantTypes, s.LastDiscovery = provider.TokenEndpoint, provider.GrantTypes, &at
+	s.TokenExchange = exchangeSupport(provider)
+	setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered,
+		fmt.Sprintf("The issuer answers; token exchange: %s.", s.TokenExchange))
+}
+
+func exchangeSupport(p *keycloak.Provider) v1alpha1.TokenExchangeSupport {
+	switch {
+	case len(p.GrantTypes) == 0:
+		return v1alpha1.TokenExchangeUnknown
+	case slices.Contains(p.GrantTypes, keycloak.GrantTypeTokenExchange):
+		return v1alpha1.TokenExchangeStandard
+	default:
+		return v1alpha1.TokenExchangeUnsupported
+	}
+}
+
+// next is when to look again: soon at an issuer that does not answer, never at one for which an object is missing here,
+// because the watch on that object wakes us.
+func next(view issuerView, failed *failure) time.Duration {
+	switch {
+	case failed == nil:
+		return rediscovery - spread(view, rediscovery/10)
+	case failed.stalled():
+		return 0
+	case plan.HandlingOf(failed.reason) == plan.Retry:
+		return max(10*time.Second-spread(view, 2*time.Second), failed.retryAfter)
+	default:
+		return time.Minute - spread(view, 10*time.Second)
+	}
+}
+
+// spread keeps many issuers from being looked at in the same second, always by the same amount for one.
+func spread(view issuerView, by time.Duration) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(view.key()))
+	return time.Duration(h.Sum32()%1000) * by / 1000
+}
+
+// SetupWithManager registers the reconciler for its kind, with watches on the Secrets and ConfigMaps of issuers.
+func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cache) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(r.New(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
+		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
+		Complete(r)
+}
+
+func (r *IssuerReconciler) metadataSource(metadata cache.Cache, kind string) source.Source {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return source.Kind(metadata, m, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
+		return r.issuersReferringTo(ctx, kind, o.Namespace, o.Name)
+	}))
+}
+
+func (r *IssuerReconciler) issuersReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
+	ref := client.MatchingFields{refersTo: kind + "/" + name}
+	var objects []client.Object
+	var err error
+	switch r.New().(type) {
+	case *v1alpha1.TokenIssuer:
+		var list v1alpha1.TokenIssuerList
+		err = r.List(ctx, &list, client.InNamespace(namespace), ref)
+		for i := range list.Items {
+			objects = append(objects, &list.Items[i])
+		}
+	case *v1alpha1.ClusterTokenIssuer:
+		if namespace != r.Issuers.OperatorNamespace {
+			return nil
+		}
+		var list v1alpha1.ClusterTokenIssuerList
+		err = r.List(ctx, &list, ref)
+		for i := range list.Items {
+			objects = append(objects, &list.Items[i])
+		}
+	}
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list issuers")
+	}
+	var requests []ctrl.Request
+	for _, o := range objects {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	}
+	return requests
+}

@@ -1,0 +1,223 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/issuer"
+)
+
+// Kinds of issuers.
+const (
+	kindTokenIssuer        = "TokenIssuer"
+	kindClusterTokenIssuer = "ClusterTokenIssuer"
+)
+
+// issuerView is a TokenIssuer or a ClusterTokenIssuer, as a grant sees it.
+type issuerView struct {
+	kind   string
+	object client.Object
+	spec   *v1alpha1.TokenIssuerSpec
+	status *v1alpha1.IssuerStatus
+	allow  []v1alpha1.AllowRule
+	// namespace is where its Secrets and ConfigMaps are.
+	namespace string
+}
+
+func (v issuerView) String() string { return fmt.Sprintf("%s %q", v.kind, v.object.GetName()) }
+
+// Issuers resolves issuers and keeps their connections.
+type Issuers struct {
+	Reader            client.Reader
+	References        *References
+	Registry          *issuer.Registry
+	OperatorNamespace string
+	// AllowHTTP lets issuers and Nextclouds be plain http beyond loopback.
+	AllowHTTP bool
+	UserAgent string
+	Clock     clock.PassiveClock
+}
+
+// resolve finds the issuer that a grant names.
+func (i *Issuers) resolve(ctx context.Context, namespace string, ref v1alpha1.IssuerRef) (issuerView, error) {
+	var view issuerView
+	key := types.NamespacedName{Name: ref.Name}
+	if ref.Kind == kindClusterTokenIssuer {
+		view = i.view(&v1alpha1.ClusterTokenIssuer{})
+	} else {
+		key.Namespace = namespace
+		view = i.view(&v1alpha1.TokenIssuer{})
+	}
+	err := i.Reader.Get(ctx, key, view.object)
+	if apierrors.IsNotFound(err) {
+		where := ""
+		if key.Namespace != "" {
+			where = fmt.Sprintf(" in namespace %q", namespace)
+		}
+		return view, failf(v1alpha1.ReasonIssuerNotFound, "%s %q not found%s: create it, or correct spec.issuerRef", view.kind, ref.Name, where)
+	}
+	return i.view(view.object), err
+}
+
+// view wraps an issuer of either kind.
+func (i *Issuers) view(object client.Object) issuerView {
+	switch o := object.(type) {
+	case *v1alpha1.ClusterTokenIssuer:
+		return issuerView{kind: kindClusterTokenIssuer, object: o, spec: &o.Spec.TokenIssuerSpec, status: &o.Status,
+			allow: o.Spec.Allow, namespace: i.OperatorNamespace}
+	case *v1alpha1.TokenIssuer:
+		return issuerView{kind: kindTokenIssuer, object: o, spec: &o.Spec, status: &o.Status, namespace: o.Namespace}
+	default:
+		panic(fmt.Sprintf("%T is not an issuer", object))
+	}
+}
+
+// connect gives the connection to an issuer, with its limits and authorities as they are now.
+func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer, error) {
+	if err := i.checkURL("spec.url", string(view.spec.URL)); err != nil {
+		return nil, err
+	}
+	authorities, err := i.authorities(ctx, view.namespace, view.spec.CARef)
+	if err != nil {
+		return nil, err
+	}
+	connection, err := i.Registry.Get(view.key(), issuer.Config{
+		URL:               string(view.spec.URL),
+		RootCAs:           authorities,
+		AllowHTTP:         i.AllowHTTP,
+		RequestsPerSecond: float64(view.spec.Limits.RequestsPerSecond),
+		Burst:             int(view.spec.Limits.Burst),
+		Concurrency:       int(view.spec.Limits.Concurrency),
+		Clock:             i.Clock,
+		UserAgent:         i.UserAgent,
+	})
+	if err != nil {
+		return nil, failf(v1alpha1.ReasonInvalidSpec, "%s cannot be used: %v", view, err)
+	}
+	return connection, nil
+}
+
+func (v issuerView) key() string {
+	return fmt.Sprintf("%s/%s/%s/%s", v.kind, v.object.GetNamespace(), v.object.GetName(), v.object.GetUID())
+}
+
+// authorities reads a bundle of certificate authorities; nil without a reference.
+func (i *Issuers) authorities(ctx context.Context, namespace string, ref *v1alpha1.CARef) ([]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	c, err := i.References.read(ctx, reference{ref.Kind, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	if err != nil {
+		return nil, err
+	}
+	return []byte(c.value.Reveal()), nil
+}
+
+// checkURL refuses plain http beyond loopback. The CRD cannot: it does not know the operator's flag.
+func (i *Issuers) checkURL(field, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return failf(v1alpha1.ReasonInvalidSpec, "%s is not a URL", field)
+	}
+	if u.Scheme == "https" || i.AllowHTTP || isLoopback(u.Hostname()) {
+		return nil
+	}
+	return failf(v1alpha1.ReasonInvalidSpec, "%s is plain http, and would send credentials in the clear: use https, or start the operator with --allow-http-issuers", field)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// allows says whether grants of a namespace may use the issuer's own service account for these audiences.
+// Without an exchange the token carries every audience, so that needs "*".
+func (i *Issuers) allows(ctx context.Context, view issuerView, namespace string, exchange *v1alpha1.Exchange) error {
+	if view.kind != kindClusterTokenIssuer {
+		return nil
+	}
+	wanted := []v1alpha1.Audience{"*"}
+	if exchange != nil {
+		wanted = exchange.Audience
+	}
+	admitted := false
+	for _, rule := range view.allow {
+		ok, err := i.admits(ctx, rule, namespace)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		admitted = true
+		if slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences) {
+			return nil
+		}
+	}
+	if !admitted {
+		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount: add the namespace to spec.allow there, or set spec.serviceAccount here", view, namespace)
+	}
+	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount for %s: add the audience to a rule of spec.allow there, or set spec.serviceAccount here",
+		view, namespace, describeAudience(exchange))
+}
+
+func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace string) (bool, error) {
+	if rule.NamespaceSelector == nil {
+		return slices.Contains(rule.Namespaces, v1alpha1.NamespaceName(namespace)), nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
+	if err != nil {
+		return false, failf(v1alpha1.ReasonInvalidSpec, "spec.allow has a namespaceSelector that is not valid: %v", err)
+	}
+	m, err := i.References.meta(ctx, kindNamespace, types.NamespacedName{Name: namespace})
+	if err != nil || m == nil {
+		return false, err
+	}
+	return selector.Matches(labels.Set(m.Labels)), nil
+}
+
+func describeAudience(exchange *v1alpha1.Exchange) string {
+	if exchange == nil {
+		return `every audience ("*"), as a grant without exchange asks for`
+	}
+	words := make([]string, len(exchange.Audience))
+	for i, a := range exchange.Audience {
+		words[i] = fmt.Sprintf("audience %q", a)
+	}
+	return strings.Join(words, ", ")
+}
+
+func subset[E comparable](part, whole []E) bool {
+	for _, e := range part {
+		if !slices.Contains(whole, e) {
+			return false
+		}
+	}
+	return true
+}
+
+// ready says whether an issuer can serve grants: it has been discovered once, with the URL it has now. Whether it
+// answers at the moment is for its circuit breaker to find out.
+func (v issuerView) ready() error {
+	condition := meta.FindStatusCondition(v.status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case condition == nil || condition.ObservedGeneration != v.object.GetGeneration():
+		return failf(v1alpha1.ReasonIssuerNotReady, "%s has not been looked at yet", v)
+	case v.status.LastDiscovery == nil:
+		return failf(v1alpha1.ReasonIssuerNotReady, "%s is not ready: %s: %s", v, condition.Reason, condition.Message)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+)
+
+// memory is what one process knows of its grants beyond the cluster. It saves requests; nothing depends on it.
+type memory struct {
+	mu     sync.Mutex
+	grants map[types.NamespacedName]*remembered
+}
+
+// remembered is used by one reconcile at a time.
+type remembered struct {
+	uid types.UID
+	// minted is the newest token, with what it was minted from: published, or to be published when writing failed.
+	minted *minted
+	// written is the resourceVersion of the Secret as we wrote it.
+	written string
+	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.
+	failure *plan.Failure
+	tried   string
+	// unsettled is the latest check that was no acceptance.
+	unsettled *plan.Failure
+}
+
+// minted is a verified token and its record.
+type minted struct {
+	token     sensitive.String
+	tokenType string
+	record    plan.Record
+}
+
+func (m *memory) of(key types.NamespacedName, uid types.UID) *remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.grants[key]
+	if r == nil || r.uid != uid {
+		r = &remembered{uid: uid}
+		if m.grants == nil {
+			m.grants = map[types.NamespacedName]*remembered{}
+		}
+		m.grants[key] = r
+	}
+	return r
+}
+
+func (m *memory) forget(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.grants, key)
+}
+
+// setWritten notes the Secret as it was just written. The watch asks for it, from another goroutine.
+func (m *memory) setWritten(r *remembered, resourceVersion string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.written = resourceVersion
+}
+
+// wrote says whether a Secret is exactly as this process left it.
+func (m *memory) wrote(key types.NamespacedName, resourceVersion string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.grants[key]
+	return r != nil && r.written == resourceVersion
+}

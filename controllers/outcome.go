@@ -1,0 +1,176 @@
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// outcome is all that one reconcile found out and did. It becomes the status without asking anybody.
+type outcome struct {
+	now   time.Time
+	grant *v1alpha1.TokenGrant
+	// record is of the Secret as it is now; nil when it holds no token of ours.
+	record *plan.Record
+	// usable is the answer of the plan about that record, refreshAt its time.
+	usable         bool
+	unusableReason v1alpha1.Reason
+	refreshAt      time.Time
+	// minted says that a token was minted and published now; waiting, that one is due and waits for a backoff to end.
+	minted, waiting bool
+	// failed is what went wrong now; nil when nothing did. count is how many times in a row.
+	failed *failure
+	count  int32
+	// verdict is what Nextcloud said now about the token in the Secret, or about the first one, that it kept out;
+	// nil when it was not asked.
+	verdict *nextcloud.Verdict
+}
+
+// apply writes the status. It touches no field of which it has learnt nothing.
+func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
+	s.ObservedGeneration = o.grant.Generation
+	o.applyAttempt(s)
+	o.applyToken(s)
+	o.applyAccepted(s)
+	o.applyReady(s)
+}
+
+func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {
+	switch {
+	case o.failed != nil:
+		last := s.LastAttempt
+		if o.failed.stalled() && last != nil && last.Reason == o.failed.reason && last.Message == o.failed.message {
+			return // Nothing was tried, and nothing has changed.
+		}
+		s.ConsecutiveFailures = o.count
+		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: o.failed.reason, Message: o.failed.message}
+	case o.minted:
+		s.ConsecutiveFailures = 0
+		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: v1alpha1.ReasonPublished, Message: "Minted, verified and published."}
+	case !o.waiting:
+		// Nothing is due any more: what was missing is there again, or what failed is no longer asked for.
+		s.ConsecutiveFailures = 0
+	}
+}
+
+func (o outcome) applyToken(s *v1alpha1.TokenGrantStatus) {
+	s.SecretName, s.Token, s.RefreshAt = "", nil, nil
+	if o.record == nil {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionLifetimeSufficient)
+		return
+	}
+	token := o.record.Token
+	s.SecretName, s.Token = secretName(o.grant), &token
+	if !o.grant.Spec.Suspend {
+		at := seconds(o.refreshAt)
+		s.RefreshAt = &at
+	}
+	life := token.ExpiresAt.Sub(token.IssuedAt.Time)
+	margin := plan.Margin(life, o.grant.Spec.Refresh)
+	if plan.SufficientLife(life, o.grant.Spec.Refresh) {
+		o.set(s, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionTrue, v1alpha1.ReasonTokenLifetimeSufficient,
+			fmt.Sprintf("Tokens live %s and are replaced %s before they expire.", life, margin))
+		return
+	}
+	o.set(s, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionFalse, v1alpha1.ReasonTokenLifetimeTooShort,
+		fmt.Sprintf("Tokens live %s and are replaced %s before they expire, but the kubelet takes up to %s to bring a changed Secret to a volume: raise access.token.lifespan of client %q to 5m or more, or read the Secret through the API.",
+			life, margin.Round(time.Second), plan.Propagation, token.ClientID))
+}
+
+func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
+	v := o.verdict
+	switch {
+	case o.grant.Spec.Nextcloud == nil, v == nil && o.record == nil && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAccepted):
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionAccepted)
+		s.Nextcloud = nil
+		return
+	case v == nil:
+		return
+	}
+	if v.Outcome != nextcloud.Unknown {
+		at := seconds(o.now)
+		s.Nextcloud = &v1alpha1.NextcloudStatus{CheckedAt: &at}
+		if i := v.Identity; i != nil {
+			s.Nextcloud.User, s.Nextcloud.Groups, s.Nextcloud.Version = i.User, i.Groups, i.Version
+		}
+	}
+	message := v.Message
+	if v.Outcome == nextcloud.Accepted {
+		message = fmt.Sprintf("Nextcloud knows the token as user %q.", s.Nextcloud.User)
+	}
+	o.set(s, v1alpha1.ConditionAccepted, acceptedStatus(v.Outcome), acceptedReason(v), message)
+}
+
+// applyReady derives Ready, and with it the two conditions of kstatus.
+func (o outcome) applyReady(s *v1alpha1.TokenGrantStatus) {
+	status, reason, message := o.ready(s)
+	o.set(s, v1alpha1.ConditionReady, status, reason, message)
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
+	if status == metav1.ConditionTrue || o.grant.Spec.Suspend {
+		return
+	}
+	kind := v1alpha1.ConditionReconciling
+	if o.needsSomebody(s, reason) {
+		kind = v1alpha1.ConditionStalled
+	}
+	o.set(s, kind, metav1.ConditionTrue, reason, message)
+}
+
+// needsSomebody tells what only a person can mend from what time will.
+func (o outcome) needsSomebody(s *v1alpha1.TokenGrantStatus, reason v1alpha1.Reason) bool {
+	if s.ConsecutiveFailures > 0 {
+		reason = s.LastAttempt.Reason
+	}
+	return reason != v1alpha1.ReasonPending && reason != v1alpha1.ReasonTokenExpired && plan.HandlingOf(reason) != plan.Retry
+}
+
+func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1alpha1.Reason, string) {
+	failing := ""
+	if a := s.LastAttempt; a != nil && s.ConsecutiveFailures > 0 {
+		failing = a.Message
+	}
+	accepted := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAccepted)
+	rejected := accepted != nil && accepted.Status == metav1.ConditionFalse
+	switch {
+	case o.usable && rejected:
+		return metav1.ConditionFalse, accepted.Reason, accepted.Message
+	case o.usable && o.grant.Spec.Suspend:
+		return metav1.ConditionTrue, v1alpha1.ReasonSuspended, "The token is valid and is not refreshed, because spec.suspend is true."
+	case o.usable && failing != "":
+		return metav1.ConditionTrue, v1alpha1.ReasonPublished, fmt.Sprintf("The token is valid; its refresh fails: %s: %s", s.LastAttempt.Reason, failing)
+	case o.usable:
+		return metav1.ConditionTrue, v1alpha1.ReasonPublished, fmt.Sprintf("Secret %q holds a verified token.", s.SecretName)
+	case o.grant.Spec.Suspend:
+		return metav1.ConditionFalse, v1alpha1.ReasonSuspended, "There is no valid token, and none is minted, because spec.suspend is true."
+	case o.unusableReason == v1alpha1.ReasonTokenExpired && failing != "":
+		return metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, fmt.Sprintf("The token has expired and its refresh fails: %s: %s", s.LastAttempt.Reason, failing)
+	case failing != "":
+		return metav1.ConditionFalse, s.LastAttempt.Reason, failing
+	case o.unusableReason == v1alpha1.ReasonTokenExpired:
+		return metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "The token has expired; a new one is due."
+	default:
+		return metav1.ConditionFalse, v1alpha1.ReasonPending, "No token has been minted yet."
+	}
+}
+
+func (o outcome) set(s *v1alpha1.TokenGrantStatus, kind string, status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
+	setCondition(&s.Conditions, o.now, o.grant.Generation, kind, status, reason, message)
+}
+
+// setCondition writes a condition; its transition time moves with its status only.
+func setCondition(conditions *[]metav1.Condition, now time.Time, generation int64, kind string, status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
+	meta.SetStatusCondition(conditions, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: generation, LastTransitionTime: seconds(now),
+	})
+}
+
+// seconds is what the API stores of a time.
+func seconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }

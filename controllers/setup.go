@@ -1,0 +1,126 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/issuer"
+)
+
+// Options say how the controllers work.
+type Options struct {
+	// OperatorNamespace holds the Secrets and ConfigMaps of ClusterTokenIssuers.
+	OperatorNamespace string
+	// Namespaces to work in; all when empty.
+	Namespaces []string
+	// AllowHTTP lets issuers and Nextclouds be plain http beyond loopback.
+	AllowHTTP bool
+	// Concurrency is the number of TokenGrants worked on at once.
+	Concurrency int
+	UserAgent   string
+}
+
+// CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
+func CacheOptions(namespaces []string) cache.Options {
+	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+	return cache.Options{
+		DefaultNamespaces: byNamespace(namespaces),
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: ours}},
+	}
+}
+
+// Setup registers all controllers with a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	metadata, err := metadataCache(mgr, o)
+	if err != nil {
+		return err
+	}
+	time := clock.RealClock{}
+	issuers := &Issuers{
+		Reader:            mgr.GetClient(),
+		References:        NewReferences(metadata, mgr.GetAPIReader()),
+		Registry:          issuer.NewRegistry(),
+		OperatorNamespace: o.OperatorNamespace,
+		AllowHTTP:         o.AllowHTTP,
+		UserAgent:         o.UserAgent,
+		Clock:             time,
+	}
+	overdue := make(chan event.GenericEvent)
+	grants := &GrantReconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: time,
+		Recorder: mgr.GetEventRecorder("tokengrant"),
+	}
+	if err := grants.SetupWithManager(ctx, mgr, metadata, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
+		return fmt.Errorf("setting up TokenGrants: %w", err)
+	}
+	for _, create := range []func() client.Object{
+		func() client.Object { return &v1alpha1.TokenIssuer{} },
+		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
+	} {
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: time, New: create}
+		if err := r.SetupWithManager(mgr, metadata); err != nil {
+			return fmt.Errorf("setting up %T: %w", create(), err)
+		}
+	}
+	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: time, Overdue: overdue})
+}
+
+// metadataCache is a second cache beside the manager's: of all Secrets, ConfigMaps and Namespaces, but their metadata
+// only. One cache cannot hold both our Secrets whole and all Secrets by their metadata.
+func metadataCache(mgr ctrl.Manager, o Options) (cache.Cache, error) {
+	namespaces := o.Namespaces
+	if len(namespaces) > 0 {
+		namespaces = append([]string{o.OperatorNamespace}, namespaces...)
+	}
+	c, err := cache.New(mgr.GetConfig(), cache.Options{
+		HTTPClient:        mgr.GetHTTPClient(),
+		Scheme:            mgr.GetScheme(),
+		Mapper:            mgr.GetRESTMapper(),
+		DefaultNamespaces: byNamespace(namespaces),
+		DefaultTransform:  trim,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the cache of metadata: %w", err)
+	}
+	return c, mgr.Add(c)
+}
+
+// trim leaves of an object's metadata what is looked at, so that foreign Secrets cost next to nothing.
+func trim(object any) (any, error) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	m.ManagedFields, m.Annotations, m.OwnerReferences, m.Finalizers = nil, nil, nil, nil
+	if m.Kind != kindNamespace {
+		managed := m.Labels[v1alpha1.ManagedByLabel]
+		m.Labels = nil
+		if managed != "" {
+			m.Labels = map[string]string{v1alpha1.ManagedByLabel: managed}
+		}
+	}
+	return m, nil
+}
+
+func byNamespace(names []string) map[string]cache.Config {
+	if len(names) == 0 {
+		return nil
+	}
+	configs := map[string]cache.Config{}
+	for _, n := range names {
+		configs[n] = cache.Config{}
+	}
+	return configs
+}

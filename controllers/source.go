@@ -1,0 +1,75 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// mint gets a new token from the issuer and verifies it. This is the only file that knows both the API and keycloak:
+// a new kind of subject or of client authentication is one more case here.
+func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error) {
+	spec := g.grant.Spec
+	request := issuer.MintRequest{Subject: issuer.SubjectRequest{
+		ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Scopes: words(spec.Scopes),
+	}}
+	expect := keycloak.Expect{ClientID: g.clientID}
+	if e := spec.Exchange; e != nil {
+		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audience), Scopes: words(e.Scopes)}
+		expect.Audience, expect.Exact = request.Exchange.Audience, true
+	}
+	asked := r.Clock.Now()
+	token, err := g.conn.Mint(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	// Our clock may be wrong; how long the token lives is found out below, from its own times.
+	expect.Now = asked.Add(-plan.MaxSkew)
+	claims, err := g.conn.Verify(ctx, token.AccessToken, expect)
+	if err != nil {
+		return nil, err
+	}
+	return newMinted(g, token, claims, asked)
+}
+
+func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked time.Time) (*minted, error) {
+	life := plan.Life(asked, token.ExpiresIn, claims.IssuedAt, claims.Expiry)
+	if life < time.Second {
+		return nil, failf(v1alpha1.ReasonTokenNotVerified, "the issuer answered with a token that expires at %s and has no life left: check the clocks of the issuer and of this cluster, and access.token.lifespan of client %q",
+			claims.Expiry.UTC().Format(time.RFC3339), g.clientID)
+	}
+	issued := metav1.NewTime(asked.UTC().Truncate(time.Second))
+	return &minted{
+		token:     token.AccessToken,
+		tokenType: token.TokenType,
+		record: plan.Record{
+			Token: v1alpha1.TokenStatus{
+				Subject:   claims.Subject,
+				Username:  claims.Username,
+				ClientID:  claims.ClientID,
+				Audience:  claims.Audience,
+				Scopes:    claims.Scopes,
+				IssuedAt:  issued,
+				ExpiresAt: metav1.NewTime(issued.Add(life).Truncate(time.Second)),
+			},
+			Inputs:     g.inputs.Token,
+			Credential: g.inputs.Credential,
+			Request:    g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+			KeyID:      claims.KeyID,
+		},
+	}, nil
+}
+
+func words[S ~string](list []S) []string {
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = string(w)
+	}
+	return out
+}

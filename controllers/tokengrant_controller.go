@@ -1,0 +1,213 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// GrantReconciler keeps the Secrets of TokenGrants.
+type GrantReconciler struct {
+	// Client reads grants, issuers and our own Secrets from the cache, and writes.
+	client.Client
+	// Live reads from the API server.
+	Live     client.Reader
+	Issuers  *Issuers
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+
+	memory     memory
+	nextclouds nextcloudClients
+}
+
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants,verbs=get;list;watch
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants/status,verbs=patch
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps;namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile brings one grant to what its spec asks for; see the package's story.
+func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var grant v1alpha1.TokenGrant
+	if err := r.Get(ctx, request.NamespacedName, &grant); err != nil {
+		r.memory.forget(request.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !grant.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // The owner reference takes the Secret away.
+	}
+	out, wait, err := r.reconcile(ctx, &grant)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := grant.DeepCopy()
+	out.apply(&grant.Status)
+	if !equality.Semantic.DeepEqual(before.Status, grant.Status) {
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := r.Status().Patch(ctx, &grant, patch); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		r.announce(before, &grant)
+	}
+	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// reconcile does everything but the status, and says how long to wait; 0 is until something changes.
+func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGrant) (outcome, time.Duration, error) {
+	g, err := r.gather(ctx, grant)
+	missing, err := asFailure(err)
+	if err != nil {
+		return outcome{}, 0, err
+	}
+	if err := r.restore(ctx, g, missing); err != nil {
+		return outcome{}, 0, err
+	}
+	decision := plan.Decide(r.planInput(g, missing))
+	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
+	switch {
+	case missing != nil:
+	case decision.Mint:
+		out.failed, err = asFailure(r.renew(ctx, g, &out))
+	case decision.Check:
+		out.failed, err = asFailure(r.recheck(ctx, g, &out))
+	}
+	if err != nil {
+		return outcome{}, 0, err
+	}
+	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
+	out.now = g.now
+	r.remember(g, &out, decision)
+	if err := r.expire(ctx, g, decision, out); err != nil {
+		return outcome{}, 0, err
+	}
+	decision = plan.Decide(r.planInput(g, missing))
+	out.record, out.usable, out.unusableReason, out.refreshAt = g.record, decision.Usable, decision.UnusableReason, decision.RefreshAt
+	return out, decision.Delay(g.now), nil
+}
+
+// renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
+// is used instead of another mint.
+func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) error {
+	m := g.unpublished()
+	if m == nil {
+		var err error
+		if m, err = r.mint(ctx, g); err != nil {
+			return err
+		}
+		verdict, err := r.checkMinted(ctx, g, m)
+		if err != nil {
+			return err
+		}
+		if kept := rejects(g.grant.Spec.Nextcloud, verdict); !kept || g.record == nil {
+			out.verdict = verdict
+		}
+		if rejects(g.grant.Spec.Nextcloud, verdict) {
+			return &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
+		}
+	}
+	if err := r.publish(ctx, g, m); err != nil {
+		return err
+	}
+	out.minted = true
+	return r.removeRenamed(ctx, g.grant)
+}
+
+// recheck asks Nextcloud about the token in the Secret.
+func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome) error {
+	var err error
+	out.verdict, err = r.askNextcloud(ctx, g, g.held())
+	return err
+}
+
+// restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
+// else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.
+func (r *GrantReconciler) restore(ctx context.Context, g *gathered, missing *failure) error {
+	if g.drift == publish.None && !g.reshaped || g.drift == publish.Foreign || g.grant.Spec.Suspend {
+		return nil
+	}
+	var err error
+	if m := g.restorable(missing); m != nil {
+		err = r.publish(ctx, g, m)
+	} else if g.drift == publish.Metadata && g.record != nil {
+		err = r.writeSecret(ctx, g, g.existing.Data, *g.record)
+	}
+	if failed, _ := asFailure(err); failed != nil && failed.stalled() {
+		return nil // A conflict, or templates that do not work: gathering tells of it next time.
+	}
+	return err // The workqueue's backoff repeats it.
+}
+
+// remember keeps what the next reconcile needs of this one's failures.
+func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision) {
+	if v := out.verdict; v != nil {
+		g.past.unsettled = nextFailure(g.past.unsettled, g.now, verdictFailure(v))
+	}
+	switch {
+	case out.failed != nil && out.failed.stalled():
+		out.count = g.grant.Status.ConsecutiveFailures + 1
+		g.past.failure, g.past.tried = nil, ""
+	case out.failed != nil:
+		previous := g.past.failure
+		if previous == nil && g.grant.Status.ConsecutiveFailures > 0 {
+			previous = &plan.Failure{Count: g.grant.Status.ConsecutiveFailures}
+		}
+		g.past.failure = nextFailure(previous, g.now, out.failed)
+		g.past.tried, out.count = g.tried(), g.past.failure.Count
+	case out.minted, d.MintReason == "":
+		g.past.failure = nil
+		if g.issuer.object != nil {
+			g.past.tried = g.tried()
+		}
+	}
+}
+
+func nextFailure(previous *plan.Failure, now time.Time, f *failure) *plan.Failure {
+	if f == nil {
+		return nil
+	}
+	next := &plan.Failure{At: now, Reason: f.reason, Count: 1, RetryAfter: f.retryAfter}
+	if previous != nil {
+		next.Count = previous.Count + 1
+	}
+	return next
+}
+
+func verdictFailure(v *nextcloud.Verdict) *failure {
+	if v.Outcome == nextcloud.Accepted {
+		return nil
+	}
+	return &failure{reason: v.Reason, message: v.Message, retryAfter: v.RetryAfter}
+}
+
+// expire removes a Secret whose token has died, where the user wants that.
+func (r *GrantReconciler) expire(ctx context.Context, g *gathered, d plan.Decision, out outcome) error {
+	if out.minted || d.UnusableReason != v1alpha1.ReasonTokenExpired || g.grant.Spec.Secret.OnExpiry != v1alpha1.OnExpiryDelete {
+		return nil
+	}
+	if err := r.deleteSecret(ctx, g.grant, secretName(g.grant)); err != nil {
+		return err
+	}
+	g.past.minted = nil
+	r.memory.setWritten(g.past, "")
+	g.existing, g.record, g.drift = nil, nil, publish.Missing
+	return nil
+}
+
+// removeRenamed takes the Secret of the former name away, once the new one is there.
+func (r *GrantReconciler) removeRenamed(ctx context.Context, grant *v1alpha1.TokenGrant) error {
+	if old := grant.Status.SecretName; old != "" && old != secretName(grant) {
+		return r.deleteSecret(ctx, grant, old)
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+)
+
+// refersTo indexes grants and issuers by what they refer to: "Secret/name", "ConfigMap/name", "TokenIssuer/name".
+const refersTo = "refersTo"
+
+// SetupWithManager registers the reconciler and its watches. metadata is the cache of the metadata of all Secrets,
+// ConfigMaps and Namespaces; overdue brings the grants that a sweep found.
+func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, metadata cache.Cache, overdue <-chan event.GenericEvent, o controller.Options) error {
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	ours := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.TokenGrant{}, handler.OnlyControllerOwner())
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
+		Watches(&corev1.Secret{}, ours, builder.WithPredicates(r.notOurWriting())).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
+		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
+		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
+		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
+		WatchesRawSource(r.metadataSource(metadata, kindNamespace)).
+		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
+		WithOptions(o).
+		Complete(r)
+}
+
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, object := range []client.Object{&v1alpha1.TokenGrant{}, &v1alpha1.TokenIssuer{}, &v1alpha1.ClusterTokenIssuer{}} {
+		if err := indexer.IndexField(ctx, object, refersTo, references); err != nil {
+			return fmt.Errorf("indexing %T: %w", object, err)
+		}
+	}
+	return nil
+}
+
+// references lists what an object refers to.
+func references(object client.Object) []string {
+	switch o := object.(type) {
+	case *v1alpha1.TokenGrant:
+		refs := append(accountReferences(o.Spec.ServiceAccount), kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
+		if c := o.Spec.Nextcloud; c != nil {
+			refs = append(refs, caReferences(c.CARef)...)
+		}
+		return refs
+	case *v1alpha1.TokenIssuer:
+		return append(accountReferences(o.Spec.ServiceAccount), caReferences(o.Spec.CARef)...)
+	case *v1alpha1.ClusterTokenIssuer:
+		return append(accountReferences(o.Spec.ServiceAccount), caReferences(o.Spec.CARef)...)
+	}
+	return nil
+}
+
+func accountReferences(a *v1alpha1.ServiceAccount) []string {
+	if a == nil {
+		return nil
+	}
+	return []string{kindSecret + "/" + a.ClientSecretRef.Name}
+}
+
+func caReferences(ref *v1alpha1.CARef) []string {
+	if ref == nil {
+		return nil
+	}
+	return []string{ref.Kind + "/" + ref.Name}
+}
+
+// metadataSource watches the metadata of one kind.
+func (r *GrantReconciler) metadataSource(metadata cache.Cache, kind string) source.Source {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	toGrants := handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
+		if kind == kindNamespace {
+			return r.grantsOfNamespace(ctx, o.Name)
+		}
+		return r.grantsReferringTo(ctx, kind, o.Namespace, o.Name)
+	})
+	return source.Kind(metadata, m, toGrants, r.metadataTurned(kind))
+}
+
+// metadataTurned lets through what can matter to a grant: our own Secrets are watched by their content elsewhere, and
+// of a Namespace only the labels count.
+func (r *GrantReconciler) metadataTurned(kind string) predicate.TypedPredicate[*metav1.PartialObjectMetadata] {
+	relevant := func(o *metav1.PartialObjectMetadata) bool {
+		return o.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue
+	}
+	return predicate.TypedFuncs[*metav1.PartialObjectMetadata]{
+		CreateFunc: func(e event.TypedCreateEvent[*metav1.PartialObjectMetadata]) bool {
+			return !e.IsInInitialList && relevant(e.Object) // At the start every grant is looked at anyway.
+		},
+		UpdateFunc: func(e event.TypedUpdateEvent[*metav1.PartialObjectMetadata]) bool {
+			if kind == kindNamespace {
+				return fmt.Sprint(e.ObjectOld.Labels) != fmt.Sprint(e.ObjectNew.Labels)
+			}
+			return relevant(e.ObjectNew) && e.ObjectOld.ResourceVersion != e.ObjectNew.ResourceVersion
+		},
+	}
+}
+
+// grantsReferringTo finds the grants of a Secret or ConfigMap: those that name it, and those whose issuer does.
+func (r *GrantReconciler) grantsReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
+	ref := client.MatchingFields{refersTo: kind + "/" + name}
+	requests := r.grants(ctx, client.InNamespace(namespace), ref)
+	var issuers v1alpha1.TokenIssuerList
+	if err := r.List(ctx, &issuers, client.InNamespace(namespace), ref); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenIssuers")
+	}
+	for i := range issuers.Items {
+		requests = append(requests, r.grantsOfIssuer(ctx, &issuers.Items[i])...)
+	}
+	if namespace != r.Issuers.OperatorNamespace {
+		return requests
+	}
+	var clusterIssuers v1alpha1.ClusterTokenIssuerList
+	if err := r.List(ctx, &clusterIssuers, ref); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list ClusterTokenIssuers")
+	}
+	for i := range clusterIssuers.Items {
+		requests = append(requests, r.grantsOfIssuer(ctx, &clusterIssuers.Items[i])...)
+	}
+	return requests
+}
+
+func (r *GrantReconciler) grantsOfIssuer(ctx context.Context, issuer client.Object) []ctrl.Request {
+	view := r.Issuers.view(issuer)
+	return r.grants(ctx, client.InNamespace(issuer.GetNamespace()), client.MatchingFields{refersTo: view.kind + "/" + issuer.GetName()})
+}
+
+func (r *GrantReconciler) grantsOfNamespace(ctx context.Context, namespace string) []ctrl.Request {
+	return r.grants(ctx, client.InNamespace(namespace))
+}
+
+func (r *GrantReconciler) grants(ctx context.Context, options ...client.ListOption) []ctrl.Request {
+	var list v1alpha1.TokenGrantList
+	if err := r.List(ctx, &list, options...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
+		return nil
+	}
+	requests := make([]ctrl.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+	}
+	return requests
+}
+
+// specOrRequest passes changes of the spec and of our annotation, not those of the status, which are our own.
+func specOrRequest() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation]
+	}})
+}
+
+// notOurWriting passes what others did to our Secrets.
+func (r *GrantReconciler) notOurWriting() predicate.Predicate {
+	ours := func(o client.Object) bool {
+		owner := metav1.GetControllerOf(o)
+		return owner != nil && r.memory.wrote(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name}, o.GetResourceVersion())
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList && !ours(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() && !ours(e.ObjectNew)
+		},
+	}
+}
+
+// issuerTurned passes what can matter to grants: another spec, or another Ready. Not every discovery.
+func issuerTurned() predicate.Predicate {
+	ready := func(o client.Object) string {
+		var conditions []metav1.Condition
+		switch issuer := o.(type) {
+		case *v1alpha1.TokenIssuer:
+			conditions = issuer.Status.Conditions
+		case *v1alpha1.ClusterTokenIssuer:
+			conditions = issuer.Status.Conditions
+		}
+		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+		if c == nil {
+			return ""
+		}
+		return fmt.Sprint(c.Status, c.Reason, c.Message, c.ObservedGeneration)
+	}
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return ready(e.ObjectOld) != ready(e.ObjectNew)
+	}})
+}
