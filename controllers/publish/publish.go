@@ -26,6 +26,12 @@ type Content struct {
 	Password sensitive.String
 }
 
+// Default keys from which the controller reads a token again after a restart.
+const (
+	KeyAccessToken = "access_token"
+	KeyTokenType   = "token_type"
+)
+
 // defaults are the keys of a grant that brings no templates. An app password has those of
 // kubernetes.io/basic-auth.
 func defaults(c Content) map[string][]byte {
@@ -33,8 +39,8 @@ func defaults(c Content) map[string][]byte {
 		return map[string][]byte{"username": []byte(c.Username), "password": []byte(c.Password.Reveal())}
 	}
 	return map[string][]byte{
-		"access_token": []byte(c.AccessToken.Reveal()),
-		"token_type":   []byte(c.TokenType),
+		KeyAccessToken: []byte(c.AccessToken.Reveal()),
+		KeyTokenType:   []byte(c.TokenType),
 		"expires_at":   []byte(Time{c.ExpiresAt}.String()),
 		"issued_at":    []byte(Time{c.IssuedAt}.String()),
 		"scope":        []byte(c.Scope),
