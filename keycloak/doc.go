@@ -13,5 +13,5 @@
 // Every error is an *Error: a Reason for the status of an object, a Class that says whether trying again
 // can help, what the server said (cut down, never a body, a token or a secret) and what to do about it.
 // Keycloak's error codes are coarse, so one table, rules in rules.go, gives them meaning. It is tested
-// against what Keycloak 26.4.2 and 26.7.3 answered in 400 recorded cases, see testdata.
+// against the recorded answers of Keycloak 26.4.2 and 26.7.3 in testdata.
 package keycloak

@@ -31,6 +31,7 @@ const (
 	ReasonNotInSubjectAudience   = "NotInSubjectAudience"   // the subject token was not meant for the client
 	ReasonScopeInvalid           = "ScopeInvalid"           // the client cannot get this scope
 	ReasonSubjectTokenInvalid    = "SubjectTokenInvalid"    // expired, revoked, foreign or malformed
+	ReasonRequestRefused         = "RequestRefused"         // for a cause that is not known here
 	ReasonTokenMalformed         = "TokenMalformed"         // not a signed bearer JWT with an expiry
 	ReasonTokenNotVerified       = "TokenNotVerified"       // wrong signature, issuer or client
 	ReasonTokenWrongAudience     = "TokenWrongAudience"     // aud is not what was asked for
@@ -42,7 +43,7 @@ func Reasons() []string {
 	return []string{
 		ReasonIssuerUnreachable, ReasonIssuerInvalid, ReasonThrottled, ReasonCredentialMissing, ReasonClientRejected,
 		ReasonServiceAccountDisabled, ReasonGrantTypeUnsupported, ReasonExchangeNotEnabled, ReasonAudienceNotAvailable,
-		ReasonNotInSubjectAudience, ReasonScopeInvalid, ReasonSubjectTokenInvalid, ReasonTokenMalformed,
+		ReasonNotInSubjectAudience, ReasonScopeInvalid, ReasonSubjectTokenInvalid, ReasonRequestRefused, ReasonTokenMalformed,
 		ReasonTokenNotVerified, ReasonTokenWrongAudience, ReasonTokenExpired,
 	}
 }

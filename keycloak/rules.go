@@ -78,6 +78,7 @@ var rules = []rule{
 	{code: "invalid_scope", reason: ReasonScopeInvalid, class: Refused, hint: "client {client} cannot ask for {scopes}: add the scope to its client scopes as optional, or correct the scopes of the grant"},
 
 	// The general: what a code means when its description is not known.
+	{op: opTokenExchange, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer has no standard token exchange: use Keycloak 26.2 or newer and do not disable its feature token-exchange-standard"},
 	{code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer does not offer this grant; switch the feature on there"},
 	{code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: "the client secret of {client} is wrong: copy it from its Credentials page, without a newline at its end"},
 	{code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: "client {client} does not exist in the realm, is disabled, or does not authenticate in this way"},
@@ -89,7 +90,7 @@ var rules = []rule{
 	{code: "server_error", reason: ReasonIssuerUnreachable, class: Retry, hint: "the issuer has an internal error; look at its log"},
 	{op: opDiscovery, reason: ReasonIssuerInvalid, class: Refused, hint: "the issuer URL must be the one of the realm, https://<host>/realms/<realm>, where its discovery document is found"},
 	{code: noCode, reason: ReasonIssuerInvalid, class: Refused, hint: "this is no answer of a token endpoint: correct the issuer URL, and look at the proxies on the way"},
-	{reason: ReasonClientRejected, class: Refused, hint: "the issuer refuses client {client}; its log says more"},
+	{reason: ReasonRequestRefused, class: Refused, hint: "the issuer's log says more about client {client}"},
 }
 
 const (
@@ -122,13 +123,14 @@ func classify(a asked, ans answer, clean cleaner) *Error {
 		e.Reason, e.Class, e.Hint = ReasonIssuerInvalid, Refused, redirectHint(ans.header, clean)
 		return e
 	}
-	for _, r := range rules {
-		if r.matches(a.op, ans.status, code, ans.description) {
-			e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint, clean)
-			break
-		}
-	}
+	r := rules[ruleFor(a.op, ans.status, code, ans.description)]
+	e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint, clean)
 	return e
+}
+
+// ruleFor returns the index of the first rule that matches. The last one always does.
+func ruleFor(op string, status int, code, description string) int {
+	return slices.IndexFunc(rules, func(r rule) bool { return r.matches(op, status, code, description) })
 }
 
 func (r rule) matches(op string, status int, code, description string) bool {

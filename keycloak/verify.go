@@ -122,7 +122,7 @@ func parseHeader(token string) (jose.Header, error) {
 	case errors.As(err, &algorithm):
 		return none, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which anybody can forge or we do not know",
 			`set "Access token signature algorithm" of the client to one of `+strings.Join(algorithms, ", "))
-	case err != nil:
+	case err != nil, strings.ContainsAny(token, "\r\n"): // encoding/base64 reads over line breaks, an HTTP header does not
 		return none, malformed("the token looks like a JWT and cannot be read", "look at the issuer")
 	}
 	header := jws.Signatures[0].Header

@@ -15,7 +15,7 @@ type Answer struct {
 	Delay time.Duration
 	// Hang answers never: until the client gives up, or Close.
 	Hang bool
-	// Drop closes the connection without an answer.
+	// Drop closes the connection without an answer. For a GET on a kept connection add Forever: net/http sends it again.
 	Drop bool
 	// Cut closes the connection in the middle of Body.
 	Cut bool

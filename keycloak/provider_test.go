@@ -1,0 +1,155 @@
+package keycloak
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
+)
+
+// discoverAt serves a discovery document made of the recorded one and discovers it.
+func discoverAt(t *testing.T, change func(doc, origin string) string) (*Provider, error) {
+	t.Helper()
+	recorded, err := os.ReadFile("testdata/26.7.3/discovery.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/realms/nextcloud-mcp/.well-known/openid-configuration" {
+			t.Errorf("asked for %s", r.URL.Path)
+		}
+		doc := strings.ReplaceAll(string(recorded), "http://127.0.0.1:8180", server.URL)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(change(doc, server.URL)))
+	}))
+	defer server.Close()
+	p, err := Discover(t.Context(), server.Client(), server.URL+"/realms/nextcloud-mcp")
+	if p != nil {
+		for _, field := range []*string{&p.Issuer, &p.TokenEndpoint, &p.JWKSURI, &p.RevocationEndpoint, &p.EndSessionEndpoint, &p.DeviceAuthorizationEndpoint} {
+			*field = strings.Replace(*field, server.URL, "SERVER", 1)
+		}
+	}
+	return p, err
+}
+
+func TestDiscoverReadsKeycloaksDocument(t *testing.T) {
+	p, err := discoverAt(t, func(doc, _ string) string { return doc })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const realm = "SERVER/realms/nextcloud-mcp"
+	want := &Provider{
+		Issuer:                      realm,
+		TokenEndpoint:               realm + "/protocol/openid-connect/token",
+		JWKSURI:                     realm + "/protocol/openid-connect/certs",
+		RevocationEndpoint:          realm + "/protocol/openid-connect/revoke",
+		EndSessionEndpoint:          realm + "/protocol/openid-connect/logout",
+		DeviceAuthorizationEndpoint: realm + "/protocol/openid-connect/auth/device",
+		GrantTypes:                  p.GrantTypes,
+	}
+	if diff := cmp.Diff(want, p); diff != "" {
+		t.Errorf("provider (-want +got):\n%s", diff)
+	}
+	for _, g := range []string{GrantTypeClientCredentials, GrantTypeTokenExchange, GrantTypeRefreshToken, GrantTypeJWTBearer} {
+		if !p.Supports(g) {
+			t.Errorf("does not support %s", g)
+		}
+	}
+	if p.Supports("magic") || (&Provider{}).Supports(GrantTypeTokenExchange) {
+		t.Error("supports what the document does not name")
+	}
+}
+
+func TestDiscoverRefusesWhatIsNoIssuer(t *testing.T) {
+	replace := func(old, with string) func(string, string) string {
+		return func(doc, _ string) string {
+			if !strings.Contains(doc, old) {
+				t.Fatalf("the document has no %s", old)
+			}
+			return strings.ReplaceAll(doc, old, with)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(doc, origin string) string
+		says   string
+	}{
+		{"HTML", func(string, string) string { return "<html>canary" }, "no discovery document"},
+		{"another issuer", replace(`/realms/nextcloud-mcp",`+"\n"+`  "authorization`, `/realms/other",`+"\n"+`  "authorization`), "/realms/other: the issuer URL must be exactly that"},
+		{"no issuer", replace(`"issuer"`, `"canary"`), "names no issuer"},
+		{"no token_endpoint", replace(`"token_endpoint"`, `"canary"`), "has no token_endpoint"},
+		{"no jwks_uri", replace(`"jwks_uri"`, `"canary"`), "has no jwks_uri"},
+		{"jwks_uri is a list", replace(`"jwks_uri": "`, `"jwks_uri": [], "canary": "`), "no discovery document"},
+		{"a revocation_endpoint that is a number", replace(`"revocation_endpoint": "`, `"revocation_endpoint": 1, "canary": "`), "has the wrong type"},
+		{"2 MB", func(doc, _ string) string { return doc + strings.Repeat(" ", 2<<20) }, "larger than 1 MiB"},
+		{"token_endpoint on another host", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "`+origin, `"token_endpoint": "https://evil.example`)
+		}, "token_endpoint of the discovery document is not on http://127.0.0.1:"},
+		{"token_endpoint with another scheme", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "http:`, `"token_endpoint": "https:`)
+		}, "token_endpoint of the discovery document is not on"},
+		{"jwks_uri on another port", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"jwks_uri": "`+origin, `"jwks_uri": "`+origin[:strings.LastIndex(origin, ":")])
+		}, "jwks_uri of the discovery document is not on"},
+		{"revocation_endpoint on another host", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"revocation_endpoint": "`+origin, `"revocation_endpoint": "https://evil.example`)
+		}, "revocation_endpoint of the discovery document is not on"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := discoverAt(t, c.change)
+			wantError(t, err, ReasonIssuerInvalid, Refused, c.says)
+		})
+	}
+	for _, issuer := range []string{"", "keycloak", "ftp://x/realms/y", "https://", "https://x/realms/y?z=1", "https://x/realms/y#z", "https://u:p@x/realms/y", "https://x/%zz"} {
+		_, err := Discover(t.Context(), nil, issuer)
+		wantError(t, err, ReasonIssuerInvalid, Refused, "the issuer")
+	}
+}
+
+func TestDiscoverTellsAbsentFromUnreachable(t *testing.T) {
+	s := keycloaktest.NewServer(t)
+	for _, c := range []struct {
+		name   string
+		answer keycloaktest.Answer
+		reason string
+		class  Class
+		says   string
+	}{
+		{"not found", keycloaktest.Answer{Status: 404, Body: "<html>canary"}, ReasonIssuerInvalid, Refused, "HTTP 404: the issuer URL must be the one of the realm"},
+		{"redirect", keycloaktest.Answer{Status: 301, Header: http.Header{"Location": {"https://new.example/realms/x"}}}, ReasonIssuerInvalid, Refused, "on https://new.example:443"},
+		{"unavailable", keycloaktest.Answer{Status: 503, Body: "canary"}, ReasonIssuerUnreachable, Retry, "HTTP 503"},
+		{"throttled", keycloaktest.Answer{Status: 429, Header: http.Header{"Retry-After": {"3"}}}, ReasonThrottled, Retry, "HTTP 429"},
+		{"dropped", keycloaktest.Answer{Drop: true, Forever: true}, ReasonIssuerUnreachable, Retry, "the connection broke"},
+		{"cut", keycloaktest.Answer{Status: 200, Body: `{"issuer": "canary"}`, Header: http.Header{"Content-Length": {"20"}}, Cut: true}, ReasonIssuerUnreachable, Retry, "the connection broke"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.ScriptDiscovery(c.answer)
+			defer s.ScriptDiscovery()
+			_, err := Discover(t.Context(), s.HTTPClient(), s.URL)
+			wantError(t, err, c.reason, c.class, c.says)
+		})
+	}
+	t.Run("no such realm", func(t *testing.T) {
+		_, err := Discover(t.Context(), s.HTTPClient(), strings.Replace(s.URL, "tokengrant", "other", 1))
+		wantError(t, err, ReasonIssuerInvalid, Refused, "Realm does not exist, HTTP 404: create the realm, or correct the issuer URL")
+	})
+	t.Run("no answer", func(t *testing.T) {
+		s.ScriptDiscovery(keycloaktest.Answer{Hang: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := Discover(ctx, s.HTTPClient(), s.URL)
+		wantError(t, err, ReasonIssuerUnreachable, Retry, "no answer in time")
+	})
+	t.Run("no such host", func(t *testing.T) {
+		_, err := Discover(t.Context(), nil, "http://keycloak.invalid/realms/x")
+		wantError(t, err, ReasonIssuerUnreachable, Retry, "keycloak.invalid cannot be resolved")
+	})
+}
