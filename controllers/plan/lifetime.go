@@ -2,7 +2,6 @@ package plan
 
 import (
 	"hash/fnv"
-	"math"
 	"strconv"
 	"time"
 
@@ -114,9 +113,4 @@ func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
-}
-
-// LeftAt is the whole number of seconds that a token has left, for messages.
-func LeftAt(now, expiresAt time.Time) time.Duration {
-	return time.Duration(math.Floor(expiresAt.Sub(now).Seconds())) * time.Second
 }
