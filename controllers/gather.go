@@ -160,7 +160,7 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	if ref.Method == v1alpha1.ClientSecretPost {
 		g.auth = keycloak.SecretPost(secret.value)
 	}
-	g.inputs = plan.Inputs{Credential: secret.version, Token: tokenInputs(g)}
+	g.inputs = plan.Inputs{Credential: secret.version + "/" + string(ref.Method), Token: tokenInputs(g)}
 	return nil
 }
 

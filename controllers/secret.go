@@ -27,7 +27,7 @@ import (
 func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) error {
 	g.past.minted = m
 	m.record.Shape = shape(g.grant)
-	data, err := publish.Render(templates(g.grant), content(m))
+	data, err := publish.Render(templates(g.grant), published(m))
 	if err != nil {
 		return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
 	}
@@ -133,7 +133,7 @@ func desiredSecret(grant *v1alpha1.TokenGrant, data map[string][]byte, record pl
 	}, nil
 }
 
-func content(m *minted) publish.Content {
+func published(m *minted) publish.Content {
 	return publish.Content{
 		AccessToken: m.token,
 		TokenType:   m.tokenType,

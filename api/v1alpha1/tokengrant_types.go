@@ -17,7 +17,6 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Client",type=string,priority=1,JSONPath=`.status.token.clientID`
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
 // +kubebuilder:printcolumn:name="Refresh",type=string,priority=1,JSONPath=`.status.refreshAt`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 253",message="metadata.name must have at most 253 characters"
 type TokenGrant struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
