@@ -1,0 +1,165 @@
+package v1alpha1_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+const grant = `
+apiVersion: tokengrant.dev/v1alpha1
+kind: TokenGrant
+metadata: {name: notes-sync, namespace: apps}
+spec:
+  issuerRef: {name: keycloak}
+  serviceAccount: {clientID: notes-sync, clientSecretRef: {name: notes-client}}
+  exchange: {audience: [nextcloud]}
+  nextcloud: {url: https://cloud.example.com}
+`
+
+const clusterIssuer = `
+apiVersion: tokengrant.dev/v1alpha1
+kind: ClusterTokenIssuer
+metadata: {name: keycloak}
+spec:
+  url: https://id.example.com/realms/tokengrant
+  serviceAccount: {clientID: nextcloud-mcp-server, clientSecretRef: {name: kc}}
+  allow:
+  - {namespaces: [apps], audiences: [nextcloud]}
+`
+
+// refusals are what a user may write, and a part of the sentence they get: empty when it is taken.
+type refusals []struct{ name, patch, want string }
+
+func (cases refusals) run(t *testing.T, plural, manifest string) {
+	t.Helper()
+	s := load(t, plural)
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			_, got := s.admit(t, manifest, tc.patch)
+			if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
+				t.Errorf("answer %q, want %q in it", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTokenGrantsThatAreRefused(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	refusals{
+		{"the grant that the others are made from", `{}`, ""},
+		{"no issuer", `{spec: {issuerRef: null}}`, "spec.issuerRef: Required value"},
+		{"an issuer without a name", `{spec: {issuerRef: {name: ""}}}`, "spec.issuerRef.name"},
+		{"an issuer of an unknown kind", `{spec: {issuerRef: {kind: Issuer}}}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
+		{"an issuer of another namespace", `{spec: {issuerRef: {namespace: other}}}`, "unknown field: spec.issuerRef.namespace"},
+		{"a Secret of another namespace", `{spec: {serviceAccount: {clientSecretRef: {namespace: other}}}}`, "unknown field: spec.serviceAccount.clientSecretRef.namespace"},
+		{"a target in another namespace", `{spec: {secret: {namespace: other}}}`, "unknown field: spec.secret.namespace"},
+		{"a misspelt field", `{spec: {exchnage: {audience: [x]}}}`, "unknown field: spec.exchnage"},
+		{"no service account of its own", `{spec: {serviceAccount: null}}`, ""},
+		{"a client without a way to authenticate", `{spec: {serviceAccount: {clientSecretRef: null}}}`, "clientSecretRef: Required value"},
+		{"a client ID with a line break", `{spec: {serviceAccount: {clientID: "a\nb"}}}`, "clientID must be of printable ASCII characters"},
+		{"an empty client ID", `{spec: {serviceAccount: {clientID: ""}}}`, "spec.serviceAccount.clientID"},
+		{"an unknown way to send the secret", `{spec: {serviceAccount: {clientSecretRef: {method: Header}}}}`, `supported values: "Basic", "Post"`},
+		{"an empty list of audiences", `{spec: {exchange: {audience: []}}}`, "spec.exchange.audience"},
+		{"no audience", `{spec: {exchange: {audience: null}}}`, "spec.exchange.audience: Required value"},
+		{"an empty audience", `{spec: {exchange: {audience: [""]}}}`, "spec.exchange.audience[0]"},
+		{"an audience with a space", `{spec: {exchange: {audience: ["a b"]}}}`, "an audience is one word without spaces"},
+		{"an audience twice", `{spec: {exchange: {audience: [a, a]}}}`, "Duplicate value"},
+		{"an exchange that is dropped", `{spec: {exchange: null}}`, ""},
+		{"two scopes in one", `{spec: {scopes: ["openid profile"]}}`, "list several scopes as several items"},
+		{"a quote in a scope", `{spec: {scopes: ['open"id']}}`, "a scope is one word"},
+		{"a Secret's name with capitals", `{spec: {secret: {name: Notes}}}`, "must be a valid name of a Secret"},
+		{"a Secret's name that is too long", `{spec: {secret: {name: ` + long + `}}}`, "spec.secret.name"},
+		{"a key of a Secret with a slash", `{spec: {secret: {data: {a/b: x}}}}`, "keys of data must be valid keys of a Secret"},
+		{"a key of a Secret that goes up", `{spec: {secret: {data: {..a: x}}}}`, "keys of data must be valid keys of a Secret"},
+		{"our own label", `{spec: {secret: {labels: {tokengrant.dev/grant: x}}}}`, "belong to the operator"},
+		{"the label that says who manages", `{spec: {secret: {labels: {app.kubernetes.io/managed-by: me}}}}`, "belong to the operator"},
+		{"a label's value with a space", `{spec: {secret: {labels: {a: "b c"}}}}`, "labels must be valid"},
+		{"our own annotation", `{spec: {secret: {annotations: {tokengrant.dev/published: "{}"}}}}`, "annotations under tokengrant.dev/ belong to the operator"},
+		{"labels and annotations of the user", `{spec: {secret: {labels: {example.com/team: a}, annotations: {note: "any text"}}}}`, ""},
+		{"an unknown policy for expired tokens", `{spec: {secret: {onExpiry: Remove}}}`, `supported values: "Keep", "Delete"`},
+		{"both margins", `{spec: {refresh: {before: 1m, beforePercentage: 20}}}`, "set before or beforePercentage, not both"},
+		{"a margin of nothing", `{spec: {refresh: {before: 0s}}}`, "before must be between 1s and 24h"},
+		{"a margin below nothing", `{spec: {refresh: {before: -1m}}}`, "before must be between 1s and 24h"},
+		{"a margin of days", `{spec: {refresh: {before: 48h}}}`, "before must be between 1s and 24h"},
+		{"a margin that is no duration", `{spec: {refresh: {before: soon}}}`, "spec.refresh.before"},
+		{"a share of 4", `{spec: {refresh: {beforePercentage: 4}}}`, "greater than or equal to 5"},
+		{"a share of 51", `{spec: {refresh: {beforePercentage: 51}}}`, "less than or equal to 50"},
+		{"the widest margins", `{spec: {refresh: {before: 24h}}}`, ""},
+		{"a Nextcloud without a URL", `{spec: {nextcloud: {url: null}}}`, "spec.nextcloud.url: Required value"},
+		{"a Nextcloud by its host only", `{spec: {nextcloud: {url: cloud.example.com}}}`, "must be an absolute https URL"},
+		{"an interval of a second", `{spec: {nextcloud: {interval: 1s}}}`, "interval must be between 10s and 24h"},
+		{"an unknown policy", `{spec: {nextcloud: {policy: Ignore}}}`, `supported values: "Enforce", "Warn"`},
+		{"an administrator who is welcome", `{spec: {nextcloud: {expect: {notInGroups: []}}}}`, ""},
+		{"an empty group", `{spec: {nextcloud: {expect: {groups: [""]}}}}`, "spec.nextcloud.expect.groups[0]"},
+		{"authorities of an unknown kind", `{spec: {nextcloud: {caRef: {name: ca, kind: Pod}}}}`, `supported values: "ConfigMap", "Secret"`},
+	}.run(t, "tokengrants", grant)
+}
+
+func TestClusterTokenIssuersThatAreRefused(t *testing.T) {
+	refusals{
+		{"the issuer that the others are made from", `{}`, ""},
+		{"no URL", `{spec: {url: null}}`, "spec.url: Required value"},
+		{"an empty URL", `{spec: {url: ""}}`, "spec.url"},
+		{"plain http, which the operator's flag may allow", `{spec: {url: "http://127.0.0.1:8080/realms/x"}}`, ""},
+		{"another scheme", `{spec: {url: "ftp://id.example.com/realms/x"}}`, "must be an absolute https URL"},
+		{"a URL without a host", `{spec: {url: "https:///realms/x"}}`, "must be an absolute https URL"},
+		{"a URL with a password", `{spec: {url: "https://me:secret@id.example.com/realms/x"}}`, "no query, fragment, user name or white space"},
+		{"a URL with a query", `{spec: {url: "https://id.example.com/realms/x?y=z"}}`, "no query, fragment, user name or white space"},
+		{"a URL with a fragment", `{spec: {url: "https://id.example.com/realms/x#y"}}`, "no query, fragment, user name or white space"},
+		{"a URL with a space", `{spec: {url: "https://id.example.com/realms/x y"}}`, "spec.url"},
+		{"rules without a service account", `{spec: {serviceAccount: null}}`, "allow is about the issuer's own serviceAccount"},
+		{"a service account without rules", `{spec: {allow: null}}`, ""},
+		{"a rule for nobody", `{spec: {allow: [{audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
+		{"a rule with names and labels", `{spec: {allow: [{namespaces: [apps], namespaceSelector: {}, audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
+		{"a rule for every namespace", `{spec: {allow: [{namespaceSelector: {}, audiences: ["*"]}]}}`, ""},
+		{"a rule without audiences", `{spec: {allow: [{namespaces: [apps], audiences: []}]}}`, "spec.allow[0].audiences"},
+		{"a name that no namespace can have", `{spec: {allow: [{namespaces: [Apps], audiences: [nextcloud]}]}}`, "spec.allow[0].namespaces[0]"},
+		{"no requests at all", `{spec: {limits: {requestsPerSecond: 0}}}`, "spec.limits.requestsPerSecond"},
+		{"too much at once", `{spec: {limits: {concurrency: 2000}}}`, "spec.limits.concurrency"},
+	}.run(t, "clustertokenissuers", clusterIssuer)
+}
+
+func TestTokenIssuersThatAreRefused(t *testing.T) {
+	issuer := strings.NewReplacer("ClusterTokenIssuer", "TokenIssuer", "  allow:\n  - {namespaces: [apps], audiences: [nextcloud]}\n", "").Replace(clusterIssuer)
+	refusals{
+		{"the issuer that the others are made from", `{}`, ""},
+		{"rules: it is for its own namespace only", `{spec: {allow: [{namespaces: [apps], audiences: [nextcloud]}]}}`, "unknown field: spec.allow"},
+	}.run(t, "tokenissuers", issuer)
+}
+
+func TestDefaults(t *testing.T) {
+	s := load(t, "tokengrants")
+	object, refused := s.admit(t, grant, `{spec: {nextcloud: {caRef: {name: ca}}}}`)
+	if refused != "" {
+		t.Fatal(refused)
+	}
+	for path, want := range map[string]any{
+		"spec.issuerRef.kind":                        "TokenIssuer",
+		"spec.serviceAccount.clientSecretRef.key":    "client-secret",
+		"spec.serviceAccount.clientSecretRef.method": "Basic",
+		"spec.secret.onExpiry":                       "Keep",
+		"spec.nextcloud.expect.notInGroups":          []any{"admin"},
+		"spec.nextcloud.interval":                    "10m",
+		"spec.nextcloud.policy":                      "Enforce",
+		"spec.nextcloud.caRef.kind":                  "ConfigMap",
+		"spec.nextcloud.caRef.key":                   "ca.crt",
+	} {
+		expectField(t, object, path, want)
+	}
+	s = load(t, "clustertokenissuers")
+	if object, refused = s.admit(t, clusterIssuer, `{}`); refused != "" {
+		t.Fatal(refused)
+	}
+	expectField(t, object, "spec.limits", map[string]any{"requestsPerSecond": int64(50), "burst": int64(100), "concurrency": int64(16)})
+}
+
+func expectField(t *testing.T, object map[string]any, path string, want any) {
+	t.Helper()
+	got, _, err := unstructured.NestedFieldNoCopy(object, strings.Split(path, ".")...)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%s (-want +got): %v\n%s", path, err, diff)
+	}
+}
