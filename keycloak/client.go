@@ -109,7 +109,7 @@ func tokenOf(a asked, t *oauth2.Token, expiresIn *int64) (Token, error) {
 	}
 	malformed := func(description, hint string) (Token, error) {
 		return Token{}, &Error{
-			Op: a.op, Reason: ReasonTokenMalformed, Class: Refused, Description: description, Hint: a.fill(hint, cleaner{}),
+			Op: a.op, Reason: ReasonTokenMalformed, Class: Refused, Description: description, Hint: a.fill(hint),
 		}
 	}
 	clean := newCleaner("", t.AccessToken, t.RefreshToken)

@@ -40,7 +40,7 @@ type rule struct {
 const noCode = "-"
 
 // rules is the only place that reads descriptions. The first match wins, so the special stands above the general.
-// 26.4 and 26.7 mark descriptions that only that Keycloak sends; those without a mark come from both.
+// A version behind a rule: only that Keycloak sends it. V1: where the feature token-exchange:v1 is on.
 var rules = []rule{
 	// Answers that pass.
 	{status: 429, reason: ReasonThrottled, class: Retry, hint: "the issuer asks for fewer requests; lower the limits of the issuer object"},
@@ -66,10 +66,10 @@ var rules = []rule{
 	{says: "MTLS HoK", reason: ReasonClientRejected, class: Refused, hint: `switch off "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled" on client {client}: pods that mount a token do not have its certificate`},
 
 	// The exchange: what the client may do, and for whom.
-	{code: "invalid_request", says: "token exchange is not enabled", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // 26.7
-	{code: "access_denied", says: "Client not allowed to exchange", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},  // where V1 is on as well
+	{code: "invalid_request", says: "token exchange is not enabled", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},
+	{code: "access_denied", says: "Client not allowed to exchange", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // V1
 	{code: "invalid_client", says: "Public client is not allowed to exchange", reason: ReasonExchangeNotEnabled, class: Refused, hint: `switch on "Client authentication" on client {client}: public clients may not exchange`},
-	{code: "access_denied", says: "not the holder of the token", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // 26.4, public client
+	{code: "access_denied", says: "not the holder of the token", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // V1, public client
 	{code: "access_denied", says: "not within the token audience", reason: ReasonNotInSubjectAudience, class: Refused, hint: `the subject token must have {client} in its aud: add an "Audience" mapper for {client} to a client scope of the client that mints it`},
 	{code: "invalid_client", says: "Audience not found", reason: ReasonAudienceNotAvailable, class: Refused, hint: "the realm has no client {audience}: create it, or correct spec.exchange.audience"},
 	{op: opTokenExchange, code: "invalid_client", says: "Client disabled", reason: ReasonAudienceNotAvailable, class: Refused, hint: "client {audience} is disabled: enable it"},
@@ -124,7 +124,7 @@ func classify(a asked, ans answer, clean cleaner) *Error {
 		return e
 	}
 	r := rules[ruleFor(a.op, ans.status, code, ans.description)]
-	e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint, clean)
+	e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint)
 	return e
 }
 
@@ -141,11 +141,11 @@ func (r rule) matches(op string, status int, code, description string) bool {
 }
 
 // fill puts the names of the request into a hint.
-func (a asked) fill(hint string, clean cleaner) string {
+func (a asked) fill(hint string) string {
 	list := func(names []string) string {
 		quoted := make([]string, len(names))
 		for i, n := range names {
-			quoted[i] = strconv.Quote(clean.text(n))
+			quoted[i] = strconv.Quote(cleaner{}.text(n))
 		}
 		return strings.Join(quoted, ", ")
 	}
