@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
@@ -20,7 +21,7 @@ const (
 	// callLimit: with an issuer that hangs, Nextcloud itself needs 31 s to say no (measured), and up to 15 s for the
 	// first login of a user it creates.
 	callLimit = 40 * time.Second
-	// maxBody is far above any OCS answer about one user.
+	// maxBody is far above any OCS answer about one user. An answer of that size is not read as one: it may be cut.
 	maxBody = 1 << 20
 )
 
@@ -57,7 +58,7 @@ func (c Client) Check(ctx context.Context, bearer sensitive.String, e Expect, h 
 	q := question{bearer: bearer, expect: e, hints: h, host: base.Host}
 	a, err := c.ask(ctx, base, bearer)
 	if err != nil {
-		return unreachable(q, err)
+		return unsent(q, err)
 	}
 	return judge(a, q)
 }
@@ -80,8 +81,8 @@ func (c Client) ask(ctx context.Context, base *url.URL, bearer sensitive.String)
 		return answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }() // reading is over, there is nothing left to lose
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
-	if err != nil {
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	if err != nil && !errors.Is(err, httpclient.ErrTooLarge) { // too large is told by what was read
 		return answer{}, fmt.Errorf("read the answer: %w", err)
 	}
 	return answer{status: res.StatusCode, header: res.Header, body: body}, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
@@ -94,8 +95,9 @@ func TestAnswersThatWereNotRecorded(t *testing.T) {
 		"a redirect":                            {301, map[string]string{"Location": "https://new.test/x?token=" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, `"https://new.test/x"`, 0},
 		"a redirect with the token in its path": {302, map[string]string{"Location": "https://new.test/" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, "[redacted]", 0},
 		"trusted_domains":                       {400, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "trusted_domains N --value=127.0.0.1", 0},
-		"an answer without end":                 {200, nil, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, Expect{}, Unknown, ReasonInvalidSpec, "larger than 1 MiB", 0},
+		"an answer without end":                 {200, nil, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, Expect{}, Unknown, ReasonInvalidSpec, "has 1 MiB or more", 0},
 		"a message that holds the token":        {401, nil, `{"ocs":{"meta":{"statuscode":997,"message":"bad ` + token + `"},"data":[]}}`, Expect{}, Rejected, ReasonRejected, `("bad [redacted]")`, 0},
+		"a message that holds another token":    {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"eyJ0b2.x-_.y z"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("[redacted] z")`, 0},
 		"a message of control characters":       {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"a\u001b[2J\nb"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("a [2J b")`, 0},
 		"503 with seconds to wait":              {503, map[string]string{"Retry-After": "120"}, "", Expect{}, Unknown, ReasonUnreachable, "503", 2 * time.Minute},
 		"503 of a page in maintenance mode":     {503, map[string]string{"X-Nextcloud-Maintenance-Mode": "1", "Retry-After": "120"}, "<html>", Expect{}, Unknown, ReasonMaintenance, "maintenance", 2 * time.Minute},
@@ -145,6 +147,14 @@ func TestWithoutAnAnswerNothingIsProven(t *testing.T) {
 	strange := httptest.NewTLSServer(http.NotFoundHandler())
 	defer strange.Close()
 
+	guarded, err := httpclient.New(httpclient.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(strings.Repeat(" ", 2*maxBody)))
+	}))
+	defer endless.Close()
 	unresolved := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "cloud.test", IsNotFound: true}}
 	}}}
@@ -158,18 +168,21 @@ func TestWithoutAnAnswerNothingIsProven(t *testing.T) {
 		client       Client
 		reason, says string
 	}{
-		"connection refused":     {t.Context(), Client{URL: "http://" + closed.Addr().String()}, ReasonUnreachable, "refused"},
-		"no answer in time":      {short, Client{URL: mute.URL}, ReasonUnreachable, "no answer in time"},
-		"cancelled":              {gone, Client{URL: mute.URL}, ReasonUnreachable, "cancelled"},
-		"half an answer":         {t.Context(), Client{URL: broken.URL}, ReasonUnreachable, "read the answer"},
-		"an unknown authority":   {t.Context(), Client{URL: strange.URL}, ReasonUnreachable, "nextcloud.caRef"},
-		"plain HTTP to TLS":      {t.Context(), Client{URL: strings.Replace(strange.URL, "https", "http", 1)}, ReasonInvalidSpec, "answers 400"},
-		"TLS to plain HTTP":      {t.Context(), Client{URL: strings.Replace(mute.URL, "http", "https", 1)}, ReasonUnreachable, "HTTPS"},
-		"a name nobody knows":    {t.Context(), Client{URL: "http://cloud.test", HTTP: unresolved}, ReasonUnreachable, "does not resolve"},
-		"no URL":                 {t.Context(), Client{}, ReasonInvalidSpec, "must be like"},
-		"a URL that is none":     {t.Context(), Client{URL: "https://%zz"}, ReasonInvalidSpec, "not a URL"},
-		"a URL with a password":  {t.Context(), Client{URL: "https://a:b@cloud.test"}, ReasonInvalidSpec, "no user"},
-		"a URL of another world": {t.Context(), Client{URL: "ftp://cloud.test"}, ReasonInvalidSpec, "must be like"},
+		"connection refused":                  {t.Context(), Client{URL: "http://" + closed.Addr().String()}, ReasonUnreachable, "refused"},
+		"no answer in time":                   {short, Client{URL: mute.URL}, ReasonUnreachable, "no answer in time"},
+		"cancelled":                           {gone, Client{URL: mute.URL}, ReasonUnreachable, "cancelled"},
+		"half an answer":                      {t.Context(), Client{URL: broken.URL}, ReasonUnreachable, "read the answer"},
+		"an unknown authority":                {t.Context(), Client{URL: strange.URL}, ReasonUnreachable, "nextcloud.caRef"},
+		"plain HTTP to TLS":                   {t.Context(), Client{URL: strings.Replace(strange.URL, "https", "http", 1)}, ReasonInvalidSpec, "answers 400"},
+		"TLS to plain HTTP":                   {t.Context(), Client{URL: strings.Replace(mute.URL, "http", "https", 1)}, ReasonUnreachable, "HTTPS"},
+		"a name nobody knows":                 {t.Context(), Client{URL: "http://cloud.test", HTTP: unresolved}, ReasonUnreachable, "does not resolve"},
+		"plain HTTP over a network":           {t.Context(), Client{URL: "http://cloud.test", HTTP: guarded}, ReasonInvalidSpec, "plain http"},
+		"a link-local address":                {t.Context(), Client{URL: "https://169.254.169.254", HTTP: guarded}, ReasonInvalidSpec, "link-local"},
+		"an answer beyond the client's bound": {t.Context(), Client{URL: endless.URL, HTTP: guarded}, ReasonInvalidSpec, "1 MiB or more"},
+		"no URL":                              {t.Context(), Client{}, ReasonInvalidSpec, "must be like"},
+		"a URL that is none":                  {t.Context(), Client{URL: "https://%zz"}, ReasonInvalidSpec, "not a URL"},
+		"a URL with a password":               {t.Context(), Client{URL: "https://a:b@cloud.test"}, ReasonInvalidSpec, "no user"},
+		"a URL of another world":              {t.Context(), Client{URL: "ftp://cloud.test"}, ReasonInvalidSpec, "must be like"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

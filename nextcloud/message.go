@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
@@ -59,8 +60,8 @@ func notNextcloud(a answer, q question) Verdict {
 		why = "something in front of Nextcloud refuses the request before Nextcloud sees it"
 	case a.status == http.StatusPreconditionFailed:
 		why = "a proxy in front of Nextcloud drops the headers OCS-APIRequest and Authorization"
-	case len(a.body) > maxBody:
-		why = "the answer is larger than 1 MiB"
+	case len(a.body) >= maxBody:
+		why = "the answer has 1 MiB or more"
 	case strings.Contains(a.header.Get("Content-Type"), "xml"):
 		why = "it answers XML where JSON was asked for: a proxy in front of Nextcloud drops the query string"
 	}
@@ -74,6 +75,16 @@ func target(h http.Header, q question) string {
 		return "an unreadable address"
 	}
 	return quote(clean((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), q.bearer))
+}
+
+// unsent judges a request that got no answer. One that our own policy refused to send is the specification's fault.
+func unsent(q question, err error) Verdict {
+	for _, refusal := range []error{httpclient.ErrInsecure, httpclient.ErrForbiddenAddress} {
+		if errors.Is(err, refusal) {
+			return verdict(Unknown, ReasonInvalidSpec, "%s: %v", q.host, refusal)
+		}
+	}
+	return unreachable(q, err)
 }
 
 // unreachable says what kept the request from being answered.

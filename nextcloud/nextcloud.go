@@ -99,7 +99,7 @@ const (
 	ReasonMaintenance = "NextcloudMaintenance"
 	// ReasonThrottled: 429.
 	ReasonThrottled = "Throttled"
-	// ReasonInvalidSpec: what answers at the URL is no Nextcloud, or one that does not know this host name.
+	// ReasonInvalidSpec: the URL may not be asked, or what answers there is no Nextcloud, or one that does not know this host name.
 	ReasonInvalidSpec = "InvalidSpec"
 )
 

@@ -27,7 +27,7 @@ func parseOCS(body []byte) (envelope, bool) {
 			Data json.RawMessage `json:"data"`
 		} `json:"ocs"`
 	}
-	if len(body) > maxBody || json.Unmarshal(body, &doc) != nil || doc.OCS.Meta.StatusCode == 0 {
+	if len(body) >= maxBody || json.Unmarshal(body, &doc) != nil || doc.OCS.Meta.StatusCode == 0 {
 		return envelope{}, false
 	}
 	return envelope{Code: doc.OCS.Meta.StatusCode, Message: doc.OCS.Meta.Message, Data: doc.OCS.Data}, true
