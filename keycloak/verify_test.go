@@ -58,52 +58,59 @@ func TestVerifyReadsAGoodToken(t *testing.T) {
 	}
 }
 
+// claimCases changes a good token and says what becomes of it.
+var claimCases = []struct {
+	name   string
+	change func(map[string]any)
+	reason string // empty: accepted
+	says   string
+}{
+	{"another issuer", set("iss", "https://evil.example"), ReasonTokenNotVerified, "iss is https://evil.example, not http://127.0.0.1"},
+	{"no issuer", set("iss", nil), ReasonTokenNotVerified, "iss is"},
+	{"another audience", set("aud", "account"), ReasonTokenWrongAudience, "aud is [account]: it lacks nextcloud"},
+	{"no audience", set("aud", nil), ReasonTokenWrongAudience, "it lacks nextcloud"},
+	{"an audience too many", set("aud", []string{"nextcloud", "account"}), ReasonTokenWrongAudience, "nobody asked for account"},
+	{"a list of one audience", set("aud", []string{"nextcloud"}), "", ""},
+	{"an audience that is a number", set("aud", 1), ReasonTokenMalformed, "wrong type"},
+	{"an audience with a number", set("aud", []any{"nextcloud", 1}), ReasonTokenMalformed, "wrong type"},
+	{"another client", set("azp", "plain"), ReasonTokenNotVerified, "azp is plain, not notes-sync"},
+	{"no client", set("azp", nil), ReasonTokenNotVerified, "azp is"},
+	{"client_id in the place of azp", func(c map[string]any) { delete(c, "azp"); c["client_id"] = "notes-sync" }, "", ""},
+	{"expired", set("exp", noon.Unix()), ReasonTokenExpired, "expired at 2026-11-23T12:00:00Z, our time is 2026-11-23T12:00:00Z"},
+	{"expires in a second", func(c map[string]any) { c["iat"] = noon.Unix() - 9; c["exp"] = noon.Unix() + 1 }, "", ""},
+	{"no exp", set("exp", nil), ReasonTokenMalformed, "has no exp"},
+	{"exp is a string", set("exp", "1795435500"), ReasonTokenMalformed, "claim"},
+	{"exp in milliseconds", set("exp", noon.UnixMilli()), ReasonTokenMalformed, "exp"},
+	{"exp in nanoseconds", set("exp", noon.UnixNano()), ReasonTokenMalformed, "exp"},
+	{"exp before 1970", set("exp", -1), ReasonTokenMalformed, "exp"},
+	{"exp with a fraction", set("exp", 1795435500.5), "", ""},
+	{"expires before it is issued", set("iat", noon.Add(time.Hour).Unix()), ReasonTokenMalformed, "expires before it is issued"},
+	{"issued in the future, by another clock", func(c map[string]any) {
+		c["iat"] = noon.Add(time.Hour).Unix()
+		c["exp"] = noon.Add(2 * time.Hour).Unix()
+	}, "", ""},
+	{"no iat", set("iat", nil), "", ""},
+	{"iat is a string", set("iat", "now"), ReasonTokenMalformed, "claim"},
+	{"not valid yet", set("nbf", noon.Add(2*time.Minute).Unix()), ReasonTokenNotVerified, "not valid before 2026-11-23T12:02:00Z"},
+	{"valid from now, by another clock", set("nbf", noon.Add(59*time.Second).Unix()), "", ""},
+	{"an ID token", set("typ", "ID"), ReasonTokenMalformed, "typ is ID"},
+	{"a refresh token", set("typ", "Refresh"), ReasonTokenMalformed, "typ is Refresh"},
+	{"an offline token", set("typ", "Offline"), ReasonTokenMalformed, "typ is Offline"},
+	{"no typ, as other issuers", set("typ", nil), "", ""},
+	{"bound by DPoP", func(c map[string]any) { c["typ"] = "DPoP"; c["cnf"] = map[string]any{"jkt": "x"} }, ReasonTokenMalformed, "cnf"},
+	{"bound to a certificate", set("cnf", map[string]any{"x5t#S256": "x"}), ReasonTokenMalformed, "cannot prove possession"},
+	{"typ DPoP without cnf", set("typ", "DPoP"), ReasonTokenMalformed, "DPoP"},
+	{"a username that is a number", set("preferred_username", 7), ReasonTokenMalformed, "preferred_username"},
+}
+
+func set(name string, value any) func(map[string]any) {
+	return func(c map[string]any) { c[name] = value }
+}
+
 func TestVerifyJudgesEveryClaim(t *testing.T) {
 	s, v := issuer(t)
-	set := func(name string, value any) func(map[string]any) {
-		return func(c map[string]any) { c[name] = value }
-	}
 	expect := Expect{Audience: []string{"nextcloud"}, Exact: true, ClientID: "notes-sync", Now: noon}
-	for _, c := range []struct {
-		name   string
-		change func(map[string]any)
-		reason string // empty: accepted
-		says   string
-	}{
-		{"another issuer", set("iss", "https://evil.example"), ReasonTokenNotVerified, "iss is https://evil.example, not http://127.0.0.1"},
-		{"no issuer", set("iss", nil), ReasonTokenNotVerified, "iss is"},
-		{"another audience", set("aud", "account"), ReasonTokenWrongAudience, "aud is [account]: it lacks nextcloud"},
-		{"no audience", set("aud", nil), ReasonTokenWrongAudience, "it lacks nextcloud"},
-		{"an audience too many", set("aud", []string{"nextcloud", "account"}), ReasonTokenWrongAudience, "nobody asked for account"},
-		{"a list of one audience", set("aud", []string{"nextcloud"}), "", ""},
-		{"an audience that is a number", set("aud", 1), ReasonTokenMalformed, "wrong type"},
-		{"an audience with a number", set("aud", []any{"nextcloud", 1}), ReasonTokenMalformed, "wrong type"},
-		{"another client", set("azp", "plain"), ReasonTokenNotVerified, "azp is plain, not notes-sync"},
-		{"no client", set("azp", nil), ReasonTokenNotVerified, "azp is"},
-		{"client_id in the place of azp", func(c map[string]any) { delete(c, "azp"); c["client_id"] = "notes-sync" }, "", ""},
-		{"expired", set("exp", noon.Unix()), ReasonTokenExpired, "expired at 2026-11-23T12:00:00Z, our time is 2026-11-23T12:00:00Z"},
-		{"expires in a second", func(c map[string]any) { c["iat"] = noon.Unix() - 9; c["exp"] = noon.Unix() + 1 }, "", ""},
-		{"no exp", set("exp", nil), ReasonTokenMalformed, "has no exp"},
-		{"exp is a string", set("exp", "1795435500"), ReasonTokenMalformed, "claim"},
-		{"exp in milliseconds", set("exp", noon.UnixMilli()), ReasonTokenMalformed, "exp"},
-		{"exp in nanoseconds", set("exp", noon.UnixNano()), ReasonTokenMalformed, "exp"},
-		{"exp before 1970", set("exp", -1), ReasonTokenMalformed, "exp"},
-		{"exp with a fraction", set("exp", 1795435500.5), "", ""},
-		{"expires before it is issued", set("iat", noon.Add(time.Hour).Unix()), ReasonTokenMalformed, "expires before it is issued"},
-		{"issued in the future, by another clock", func(c map[string]any) { c["iat"] = noon.Add(time.Hour).Unix(); c["exp"] = noon.Add(2 * time.Hour).Unix() }, "", ""},
-		{"no iat", set("iat", nil), "", ""},
-		{"iat is a string", set("iat", "now"), ReasonTokenMalformed, "claim"},
-		{"not valid yet", set("nbf", noon.Add(2*time.Minute).Unix()), ReasonTokenNotVerified, "not valid before 2026-11-23T12:02:00Z"},
-		{"valid from now, by another clock", set("nbf", noon.Add(59*time.Second).Unix()), "", ""},
-		{"an ID token", set("typ", "ID"), ReasonTokenMalformed, "typ is ID"},
-		{"a refresh token", set("typ", "Refresh"), ReasonTokenMalformed, "typ is Refresh"},
-		{"an offline token", set("typ", "Offline"), ReasonTokenMalformed, "typ is Offline"},
-		{"no typ, as other issuers", set("typ", nil), "", ""},
-		{"bound by DPoP", func(c map[string]any) { c["typ"] = "DPoP"; c["cnf"] = map[string]any{"jkt": "x"} }, ReasonTokenMalformed, "cnf"},
-		{"bound to a certificate", set("cnf", map[string]any{"x5t#S256": "x"}), ReasonTokenMalformed, "cannot prove possession"},
-		{"typ DPoP without cnf", set("typ", "DPoP"), ReasonTokenMalformed, "DPoP"},
-		{"a username that is a number", set("preferred_username", 7), ReasonTokenMalformed, "preferred_username"},
-	} {
+	for _, c := range claimCases {
 		t.Run(c.name, func(t *testing.T) {
 			claims := s.Claims("service-account-notes-sync", "notes-sync", "nextcloud")
 			c.change(claims)
