@@ -60,54 +60,57 @@ func TestCheckSendsOneRequestInTheFormThatWorks(t *testing.T) {
 	}
 }
 
+// ocs wraps data as a successful answer.
+func ocs(data string) string {
+	return `{"ocs":{"meta":{"status":"ok","statuscode":200,"message":"OK"},"data":` + data + `}}`
+}
+
+var unrecorded = map[string]struct {
+	status  int
+	header  map[string]string
+	body    string
+	expect  Expect
+	outcome Outcome
+	reason  string
+	says    string
+	retry   time.Duration
+}{
+	"the token is another user":             {200, nil, aliceBody, Expect{User: "Alice"}, Rejected, ReasonWrongUser, `for user "alice", expected "Alice"`, 0},
+	"the user id is hashed":                 {200, nil, ocs(`{"id":"` + strings.Repeat("0a", 32) + `"}`), Expect{User: "alice"}, Rejected, ReasonWrongUser, "--unique-uid=0", 0},
+	"the user lacks a group":                {200, nil, aliceBody, Expect{Groups: []string{"staff", "sync"}}, Rejected, ReasonForbidden, `must be in the group "sync" and is not`, 0},
+	"the user has a forbidden group":        {200, nil, aliceBody, Expect{NotInGroups: []string{"admin", "staff"}}, Rejected, ReasonForbidden, `is in the group "staff"`, 0},
+	"the user is disabled":                  {200, nil, ocs(`{"id":"a","enabled":false,"groups":[]}`), Expect{}, Rejected, ReasonForbidden, "occ user:enable", 0},
+	"groups as PHP writes a list with gaps": {200, nil, ocs(`{"id":"a","groups":{"1":"x","3":7}}`), Expect{Groups: []string{"x", "7"}}, Accepted, "", "accepts", 0},
+	"no groups field, and no rule":          {200, nil, ocs(`{"id":"a"}`), Expect{}, Accepted, "", "accepts", 0},
+	"no groups field, and a rule":           {200, nil, ocs(`{"id":"a"}`), Expect{NotInGroups: []string{"admin"}}, Rejected, ReasonForbidden, "does not say", 0},
+	"groups of a strange type":              {200, nil, ocs(`{"id":"a","groups":[true]}`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
+	"a 200 without a user":                  {200, nil, ocs(`[]`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
+	"a 200 that echoes the token":           {200, nil, ocs(`{"id":"` + token + `"}`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
+	"a 200 that hides a 401":                {200, nil, notLoggedIn, Expect{}, Rejected, ReasonRejected, "does not take the token", 0},
+	"a 200 that hides a 429":                {200, nil, `{"ocs":{"meta":{"statuscode":429,"message":"Reached maximum delay"},"data":[]}}`, Expect{}, Unknown, ReasonThrottled, "Reached maximum delay", 0},
+	"403 by Nextcloud":                      {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"no"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("no")`, 0},
+	"403 by a proxy":                        {403, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "in front of Nextcloud", 0},
+	"404 by a web server":                   {404, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "base URL", 0},
+	"404 by Nextcloud":                      {404, nil, `{"ocs":{"meta":{"statuscode":998,"message":""},"data":[]}}`, Expect{}, Unknown, ReasonInvalidSpec, "answers 404", 0},
+	"a second factor":                       {303, map[string]string{"Location": "/login/challenge"}, "", Expect{}, Rejected, ReasonForbidden, "second factor", 0},
+	"a redirect":                            {301, map[string]string{"Location": "https://new.test/x?token=" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, `"https://new.test/x"`, 0},
+	"a redirect with the token in its path": {302, map[string]string{"Location": "https://new.test/" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, "[redacted]", 0},
+	"trusted_domains":                       {400, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "trusted_domains N --value=127.0.0.1", 0},
+	"an answer without end":                 {200, nil, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, Expect{}, Unknown, ReasonInvalidSpec, "has 1 MiB or more", 0},
+	"a message that holds the token":        {401, nil, `{"ocs":{"meta":{"statuscode":997,"message":"bad ` + token + `"},"data":[]}}`, Expect{}, Rejected, ReasonRejected, `("bad [redacted]")`, 0},
+	"a message that holds another token":    {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"eyJ0b2.x-_.y z"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("[redacted] z")`, 0},
+	"a message of control characters":       {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"a\u001b[2J\nb"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("a [2J b")`, 0},
+	"503 with seconds to wait":              {503, map[string]string{"Retry-After": "120"}, "", Expect{}, Unknown, ReasonUnreachable, "503", 2 * time.Minute},
+	"503 of a page in maintenance mode":     {503, map[string]string{"X-Nextcloud-Maintenance-Mode": "1", "Retry-After": "120"}, "<html>", Expect{}, Unknown, ReasonMaintenance, "maintenance", 2 * time.Minute},
+	"429 with a date to wait for": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 09:00:30 GMT"}, "", Expect{},
+		Unknown, ReasonThrottled, "429", 30 * time.Second},
+	"429 with an endless wait": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2099 09:00:00 GMT"}, "", Expect{},
+		Unknown, ReasonThrottled, "429", time.Hour},
+	"500 of a lost database": {500, nil, "", Expect{}, Unknown, ReasonUnreachable, "500", 0},
+}
+
 func TestAnswersThatWereNotRecorded(t *testing.T) {
-	ocs := func(data string) string {
-		return `{"ocs":{"meta":{"status":"ok","statuscode":200,"message":"OK"},"data":` + data + `}}`
-	}
-	tests := map[string]struct {
-		status  int
-		header  map[string]string
-		body    string
-		expect  Expect
-		outcome Outcome
-		reason  string
-		says    string
-		retry   time.Duration
-	}{
-		"the token is another user":             {200, nil, aliceBody, Expect{User: "Alice"}, Rejected, ReasonWrongUser, `for user "alice", expected "Alice"`, 0},
-		"the user id is hashed":                 {200, nil, ocs(`{"id":"` + strings.Repeat("0a", 32) + `"}`), Expect{User: "alice"}, Rejected, ReasonWrongUser, "--unique-uid=0", 0},
-		"the user lacks a group":                {200, nil, aliceBody, Expect{Groups: []string{"staff", "sync"}}, Rejected, ReasonForbidden, `must be in the group "sync" and is not`, 0},
-		"the user has a forbidden group":        {200, nil, aliceBody, Expect{NotInGroups: []string{"admin", "staff"}}, Rejected, ReasonForbidden, `is in the group "staff"`, 0},
-		"the user is disabled":                  {200, nil, ocs(`{"id":"a","enabled":false,"groups":[]}`), Expect{}, Rejected, ReasonForbidden, "occ user:enable", 0},
-		"groups as PHP writes a list with gaps": {200, nil, ocs(`{"id":"a","groups":{"1":"x","3":7}}`), Expect{Groups: []string{"x", "7"}}, Accepted, "", "accepts", 0},
-		"no groups field, and no rule":          {200, nil, ocs(`{"id":"a"}`), Expect{}, Accepted, "", "accepts", 0},
-		"no groups field, and a rule":           {200, nil, ocs(`{"id":"a"}`), Expect{NotInGroups: []string{"admin"}}, Rejected, ReasonForbidden, "does not say", 0},
-		"groups of a strange type":              {200, nil, ocs(`{"id":"a","groups":[true]}`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
-		"a 200 without a user":                  {200, nil, ocs(`[]`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
-		"a 200 that echoes the token":           {200, nil, ocs(`{"id":"` + token + `"}`), Expect{}, Unknown, ReasonInvalidSpec, "names no user", 0},
-		"a 200 that hides a 401":                {200, nil, notLoggedIn, Expect{}, Rejected, ReasonRejected, "does not take the token", 0},
-		"a 200 that hides a 429":                {200, nil, `{"ocs":{"meta":{"statuscode":429,"message":"Reached maximum delay"},"data":[]}}`, Expect{}, Unknown, ReasonThrottled, "Reached maximum delay", 0},
-		"403 by Nextcloud":                      {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"no"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("no")`, 0},
-		"403 by a proxy":                        {403, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "in front of Nextcloud", 0},
-		"404 by a web server":                   {404, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "base URL", 0},
-		"404 by Nextcloud":                      {404, nil, `{"ocs":{"meta":{"statuscode":998,"message":""},"data":[]}}`, Expect{}, Unknown, ReasonInvalidSpec, "answers 404", 0},
-		"a second factor":                       {303, map[string]string{"Location": "/login/challenge"}, "", Expect{}, Rejected, ReasonForbidden, "second factor", 0},
-		"a redirect":                            {301, map[string]string{"Location": "https://new.test/x?token=" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, `"https://new.test/x"`, 0},
-		"a redirect with the token in its path": {302, map[string]string{"Location": "https://new.test/" + token}, "", Expect{}, Unknown, ReasonInvalidSpec, "[redacted]", 0},
-		"trusted_domains":                       {400, nil, "<html>", Expect{}, Unknown, ReasonInvalidSpec, "trusted_domains N --value=127.0.0.1", 0},
-		"an answer without end":                 {200, nil, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, Expect{}, Unknown, ReasonInvalidSpec, "has 1 MiB or more", 0},
-		"a message that holds the token":        {401, nil, `{"ocs":{"meta":{"statuscode":997,"message":"bad ` + token + `"},"data":[]}}`, Expect{}, Rejected, ReasonRejected, `("bad [redacted]")`, 0},
-		"a message that holds another token":    {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"eyJ0b2.x-_.y z"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("[redacted] z")`, 0},
-		"a message of control characters":       {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"a\u001b[2J\nb"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("a [2J b")`, 0},
-		"503 with seconds to wait":              {503, map[string]string{"Retry-After": "120"}, "", Expect{}, Unknown, ReasonUnreachable, "503", 2 * time.Minute},
-		"503 of a page in maintenance mode":     {503, map[string]string{"X-Nextcloud-Maintenance-Mode": "1", "Retry-After": "120"}, "<html>", Expect{}, Unknown, ReasonMaintenance, "maintenance", 2 * time.Minute},
-		"429 with a date to wait for": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 09:00:30 GMT"}, "", Expect{},
-			Unknown, ReasonThrottled, "429", 30 * time.Second},
-		"429 with an endless wait": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2099 09:00:00 GMT"}, "", Expect{},
-			Unknown, ReasonThrottled, "429", time.Hour},
-		"500 of a lost database": {500, nil, "", Expect{}, Unknown, ReasonUnreachable, "500", 0},
-	}
-	for name, tt := range tests {
+	for name, tt := range unrecorded {
 		t.Run(name, func(t *testing.T) {
 			requests := 0
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -131,19 +134,24 @@ func TestAnswersThatWereNotRecorded(t *testing.T) {
 	}
 }
 
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server
+}
+
 func TestWithoutAnAnswerNothingIsProven(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	defer mute.Close()
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mute := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = w.Write([]byte("half"))
-	}))
-	defer broken.Close()
+	})
 	strange := httptest.NewTLSServer(http.NotFoundHandler())
 	defer strange.Close()
 
@@ -151,10 +159,7 @@ func TestWithoutAnAnswerNothingIsProven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(strings.Repeat(" ", 2*maxBody)))
-	}))
-	defer endless.Close()
+	endless := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat(" ", 2*maxBody))) })
 	unresolved := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "cloud.test", IsNotFound: true}}
 	}}}
