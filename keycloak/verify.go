@@ -120,7 +120,7 @@ func parseHeader(token string) (jose.Header, error) {
 	var algorithm *jose.ErrUnexpectedSignatureAlgorithm
 	switch {
 	case errors.As(err, &algorithm):
-		return none, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which anybody can forge or we do not know",
+		return none, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which the issuer's public keys cannot prove",
 			`set "Access token signature algorithm" of the client to one of `+strings.Join(algorithms, ", "))
 	case err != nil, strings.ContainsAny(token, "\r\n"): // encoding/base64 reads over line breaks, an HTTP header does not
 		return none, malformed("the token looks like a JWT and cannot be read", "look at the issuer")
