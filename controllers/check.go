@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -46,12 +45,12 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
 	}
-	accepted := meta.IsStatusConditionTrue(g.grant.Status.Conditions, v1alpha1.ConditionAccepted)
+	known := g.grant.Status.Nextcloud // It keeps the user that Nextcloud named once.
 	verdict := nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: r.Issuers.UserAgent}.Check(ctx, m.token,
 		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)},
 		nextcloud.Hints{
 			NewKey:         g.record == nil || g.record.KeyID != m.record.KeyID,
-			AcceptedBefore: accepted,
+			AcceptedBefore: known != nil && known.User != "",
 			Username:       m.record.Token.Username,
 			Issuer:         string(g.issuer.spec.URL),
 			Audience:       m.record.Token.Audience,

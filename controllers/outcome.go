@@ -95,7 +95,10 @@ func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
 	}
 	if v.Outcome != nextcloud.Unknown {
 		at := seconds(o.now)
-		s.Nextcloud = &v1alpha1.NextcloudStatus{CheckedAt: &at}
+		if s.Nextcloud == nil {
+			s.Nextcloud = &v1alpha1.NextcloudStatus{}
+		}
+		s.Nextcloud.CheckedAt = &at
 		if i := v.Identity; i != nil {
 			s.Nextcloud.User, s.Nextcloud.Groups, s.Nextcloud.Version = i.User, i.Groups, i.Version
 		}

@@ -47,7 +47,7 @@ type answer struct {
 func (c Client) Check(ctx context.Context, bearer sensitive.String, e Expect, h Hints) Verdict {
 	base, err := baseURL(c.URL)
 	if err != nil {
-		return verdict(Unknown, ReasonInvalidSpec, "%v", err)
+		return verdict(Unknown, ReasonInvalid, "%v", err)
 	}
 	if !fitsHeader(bearer.Reveal()) {
 		return verdict(Rejected, ReasonRejected, "the token holds characters that an Authorization header cannot carry")

@@ -67,7 +67,7 @@ func judgeStatus(code int, doc envelope, isOCS bool, a answer, q question) Verdi
 	case code == http.StatusOK:
 		return judgeUser(doc, q)
 	}
-	return verdict(Unknown, ReasonInvalidSpec, "%s answers %d%s to GET cloud/user: is nextcloud.url the base URL of a Nextcloud?",
+	return verdict(Unknown, ReasonInvalid, "%s answers %d%s to GET cloud/user: is nextcloud.url the base URL of a Nextcloud?",
 		q.host, code, said(doc, q))
 }
 
@@ -75,7 +75,7 @@ func judgeStatus(code int, doc envelope, isOCS bool, a answer, q question) Verdi
 func judgeUser(doc envelope, q question) Verdict {
 	data, ok := parseUser(doc.Data)
 	if !ok || echoes(data, q) {
-		return verdict(Unknown, ReasonInvalidSpec, "%s answers 200 to GET cloud/user and names no user", q.host)
+		return verdict(Unknown, ReasonInvalid, "%s answers 200 to GET cloud/user and names no user", q.host)
 	}
 	id := data.identity()
 	v := verdict(Accepted, "", "Nextcloud accepts the token as user %s", quote(id.User))

@@ -65,7 +65,7 @@ func notNextcloud(a answer, q question) Verdict {
 	case strings.Contains(a.header.Get("Content-Type"), "xml"):
 		why = "it answers XML where JSON was asked for: a proxy in front of Nextcloud drops the query string"
 	}
-	return verdict(Unknown, ReasonInvalidSpec, "%s answers %d without an OCS document in JSON: %s", q.host, a.status, why)
+	return verdict(Unknown, ReasonInvalid, "%s answers %d without an OCS document in JSON: %s", q.host, a.status, why)
 }
 
 // target shows where a redirect goes, without the query, which may hold anything.
@@ -81,7 +81,7 @@ func target(h http.Header, q question) string {
 func unsent(q question, err error) Verdict {
 	for _, refusal := range []error{httpclient.ErrInsecure, httpclient.ErrForbiddenAddress} {
 		if errors.Is(err, refusal) {
-			return verdict(Unknown, ReasonInvalidSpec, "%s: %v", q.host, refusal)
+			return verdict(Unknown, ReasonInvalid, "%s: %v", q.host, refusal)
 		}
 	}
 	return unreachable(q, err)

@@ -99,12 +99,12 @@ const (
 	ReasonMaintenance = "NextcloudMaintenance"
 	// ReasonThrottled: 429.
 	ReasonThrottled = "Throttled"
-	// ReasonInvalidSpec: the URL may not be asked, or what answers there is no Nextcloud, or one that does not know this host name.
-	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonInvalid: the URL may not be asked, or what answers there is no Nextcloud, or one that does not know this host name.
+	ReasonInvalid = "NextcloudInvalid"
 )
 
 var reasons = []string{
-	ReasonRejected, ReasonWrongUser, ReasonForbidden, ReasonUnreachable, ReasonMaintenance, ReasonThrottled, ReasonInvalidSpec,
+	ReasonRejected, ReasonWrongUser, ReasonForbidden, ReasonUnreachable, ReasonMaintenance, ReasonThrottled, ReasonInvalid,
 }
 
 // Reasons lists every reason a Verdict can carry.

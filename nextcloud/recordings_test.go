@@ -31,9 +31,9 @@ var recorded = []struct {
 	{"429", Unknown, ReasonThrottled, `512 521 523`},
 	{"maintenance mode, upgrade pending", Unknown, ReasonMaintenance, `601 603 609 612`},
 	{"PHP is down", Unknown, ReasonUnreachable, `615`},
-	{"the host is not in trusted_domains", Unknown, ReasonInvalidSpec, `197`},
-	{"412: the request lost its headers", Unknown, ReasonInvalidSpec, `021 185 221 251`},
-	{"XML: the request lost its query", Unknown, ReasonInvalidSpec, `014 103 123 143 163 223 253 303 313 343 363`},
+	{"the host is not in trusted_domains", Unknown, ReasonInvalid, `197`},
+	{"412: the request lost its headers", Unknown, ReasonInvalid, `021 185 221 251`},
+	{"XML: the request lost its query", Unknown, ReasonInvalid, `014 103 123 143 163 223 253 303 313 343 363`},
 }
 
 func TestEveryRecordedAnswerIsJudged(t *testing.T) {

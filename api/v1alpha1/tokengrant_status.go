@@ -77,7 +77,7 @@ type Attempt struct {
 
 // NextcloudStatus is what Nextcloud said.
 type NextcloudStatus struct {
-	// user is the ID under which Nextcloud knows the token.
+	// user is the ID under which Nextcloud knows the token; kept when it names none any more.
 	// +optional
 	User string `json:"user,omitempty"`
 	// groups of that user.

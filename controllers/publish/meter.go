@@ -97,8 +97,8 @@ func prepend(list *parse.ListNode, cost int) {
 
 func call(at parse.Pos, function string, args ...parse.Node) *parse.CommandNode {
 	return &parse.CommandNode{
-		NodeType: parse.NodeCommand,
-		Args:     append([]parse.Node{parse.NewIdentifier(function).SetPos(at)}, args...),
+		NodeType: parse.NodeCommand, Pos: at,
+		Args: append([]parse.Node{parse.NewIdentifier(function).SetPos(at)}, args...),
 	}
 }
 

@@ -120,6 +120,7 @@ var faults = map[string]string{
 	`{{fromJson .AccessToken}}`:                         `key "k": line 1, column 2, <fromJson .AccessToken>: ` + cannot,
 	`{{index .Claims .AccessToken "x"}}`:                `key "k": line 1, column 2, <index .Claims .AccessToken "x">: ` + cannot,
 	`{{range .AccessToken}}{{end}}`:                     `key "k": line 1, column 8, <range_operand>: ` + cannot,
+	"x\n{{range 99999}}{{end}}":                         `key "k": line 2, column 15, <step 3>: the templates loop too often`,
 	`{{template "nope"}}`:                               `key "k": line 1, column 11, <{{template "nope"}}>: ` + cannot,
 	`{{slice .AccessToken 100}}`:                        `key "k": line 1, column 2, <slice .AccessToken 100>: ` + cannot,
 	`{{lt .AccessToken 1}}`:                             `key "k": line 1, column 2, <lt .AccessToken 1>: ` + cannot,

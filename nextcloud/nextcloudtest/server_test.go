@@ -98,7 +98,7 @@ func TestWhatIsSwitchedWhileItServesShowsInTheVerdict(t *testing.T) {
 		{"and on", func() { s.server.SetCheckBearer(true) }, ""},
 		{"maintenance", func() { s.server.SetMaintenance(true) }, nextcloud.ReasonMaintenance},
 		{"over", func() { s.server.SetMaintenance(false) }, ""},
-		{"another host name", func() { s.configure(func(c *Settings) { c.TrustedDomains = []string{"cloud.test"} }) }, nextcloud.ReasonInvalidSpec},
+		{"another host name", func() { s.configure(func(c *Settings) { c.TrustedDomains = []string{"cloud.test"} }) }, nextcloud.ReasonInvalid},
 		{"any host name", func() { s.configure(func(c *Settings) { c.TrustedDomains = nil }) }, ""},
 		{"the database is down", func() { s.configure(func(c *Settings) { c.Down = DownDatabase }) }, nextcloud.ReasonUnreachable},
 		{"PHP is down", func() { s.configure(func(c *Settings) { c.Down = DownPHP }) }, nextcloud.ReasonUnreachable},

@@ -1,0 +1,206 @@
+package integration
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
+)
+
+func TestIssuerThatIsMissingComes(t *testing.T) {
+	t.Parallel()
+	w, s := newWorld(t), scripted(t)
+	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
+	g := w.grantFor("g", "kc", "worker")
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound), `TokenIssuer "kc" not found`, "spec.issuerRef")
+	w.await(g, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonIssuerNotFound)
+	w.issuer("kc", s.URL)
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+}
+
+func TestCredentialThatIsMissingComes(t *testing.T) {
+	t.Parallel()
+	w, s := newWorld(t), scripted(t)
+	w.issuer("kc", s.URL)
+	g := w.grantFor("g", "kc", "worker")
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing), `Secret "worker" not found`)
+	credential := w.secret("worker", map[string]string{"wrong-key": "x"})
+	w.eventually("the missing key named", func() (bool, string) {
+		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing)
+		return strings.Contains(m, `key "client-secret"`), m
+	})
+	change(w, credential, func(c *corev1.Secret) { c.Data["client-secret"] = []byte("worker-secret") })
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+}
+
+func TestWrongSecretIsRefusedUntilCorrected(t *testing.T) {
+	t.Parallel()
+	w, s := newWorld(t), scripted(t)
+	w.issuer("kc", s.URL)
+	credential := w.secret("worker", map[string]string{"client-secret": "wrong"})
+	g := w.grantFor("g", "kc", "worker")
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonClientRejected), `"worker"`)
+	if n := s.Count("client_credentials"); n != 1 {
+		t.Errorf("the issuer was asked %d times with a secret it had refused", n)
+	}
+	change(w, credential, func(c *corev1.Secret) { c.Data["client-secret"] = []byte("worker-secret") })
+	corrected := time.Now()
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+	if took := time.Since(corrected); took > 10*time.Second {
+		t.Errorf("Ready %s after the correction, want seconds", took)
+	}
+}
+
+func TestURLThatIsNoIssuer(t *testing.T) {
+	pages := map[string]struct {
+		handler http.HandlerFunc
+		reason  string
+		want    []string
+	}{
+		"answers 404":                    {http.NotFound, v1alpha1.ReasonIssuerInvalid, []string{"404"}},
+		"answers HTML":                   {text(`<html>hello</html>`), v1alpha1.ReasonIssuerInvalid, []string{"no discovery document"}},
+		"names another issuer":           {text(`{"issuer":"https://other.example.com"}`), v1alpha1.ReasonIssuerInvalid, []string{"other.example.com"}},
+		"answers 2 MB":                   {text(strings.Repeat("x", 2<<20)), v1alpha1.ReasonIssuerInvalid, []string{"larger than 1 MiB"}},
+		"redirects":                      {http.RedirectHandler("https://elsewhere.example.com", http.StatusFound).ServeHTTP, v1alpha1.ReasonIssuerInvalid, []string{"redirects"}},
+		"has an error of its own":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", 500) }, v1alpha1.ReasonIssuerUnreachable, []string{"500"}},
+		"gives its tokens to a stranger": {nil, v1alpha1.ReasonIssuerInvalid, []string{"token_endpoint", "not on"}},
+	}
+	for name, page := range pages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			server := httptest.NewUnstartedServer(page.handler)
+			server.Start()
+			t.Cleanup(server.Close)
+			if page.handler == nil {
+				server.Config.Handler = text(`{"issuer":"` + server.URL + `","token_endpoint":"https://stranger.example.com/token","jwks_uri":"` + server.URL + `/certs"}`)
+			}
+			i := w.issuer("kc", server.URL)
+			contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, page.reason), page.want...)
+			g := w.grantFor("g", "kc", "worker")
+			w.create(g)
+			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady), page.want...)
+		})
+	}
+}
+
+func text(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
+}
+
+func TestPlainHTTPBeyondLoopbackIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i := w.issuer("kc", "http://id.example.com/realms/cloud")
+	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "plain http", "--allow-http-issuers")
+}
+
+func TestIssuerWithoutExchange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server := httptest.NewServer(nil)
+	t.Cleanup(server.Close)
+	server.Config.Handler = text(`{"issuer":"` + server.URL + `","token_endpoint":"` + server.URL + `/t","jwks_uri":"` + server.URL + `/c","grant_types_supported":["authorization_code","implicit"]}`)
+	i := w.issuer("kc", server.URL)
+	w.await(i, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered)
+	if i.Status.TokenExchange != v1alpha1.TokenExchangeUnsupported {
+		t.Errorf("tokenExchange = %s", i.Status.TokenExchange)
+	}
+	w.secret("worker", map[string]string{"client-secret": "x"})
+	g := w.grantFor("g", "kc", "worker")
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonGrantTypeUnsupported), "authorization_code implicit", "RFC 8693")
+}
+
+func TestTokensThatMustNotBePublished(t *testing.T) {
+	claim := func(key string, value any) keycloaktest.Answer {
+		return keycloaktest.Answer{Forever: true, Claims: func(c map[string]any) {
+			if c[key] = value; value == nil {
+				delete(c, key)
+			}
+		}}
+	}
+	field := func(key string, value any) keycloaktest.Answer {
+		return keycloaktest.Answer{Forever: true, Fields: func(f map[string]any) { f[key] = value }}
+	}
+	answers := map[string]struct {
+		answer keycloaktest.Answer
+		reason string
+	}{
+		"an opaque token":        {field("access_token", "0123456789abcdef"), v1alpha1.ReasonTokenMalformed},
+		"a token of nobody":      {field("access_token", ""), v1alpha1.ReasonTokenMalformed},
+		"alg none":               {field("access_token", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4In0."), v1alpha1.ReasonTokenMalformed},
+		"another audience":       {claim("aud", "other-api"), v1alpha1.ReasonTokenWrongAudience},
+		"one audience too many":  {claim("aud", []string{"nextcloud", "other-api"}), v1alpha1.ReasonTokenWrongAudience},
+		"no audience":            {claim("aud", nil), v1alpha1.ReasonTokenWrongAudience},
+		"another client's token": {claim("azp", "other"), v1alpha1.ReasonTokenNotVerified},
+		"another issuer's token": {claim("iss", "https://other.example.com"), v1alpha1.ReasonTokenNotVerified},
+		"no expiry":              {claim("exp", nil), v1alpha1.ReasonTokenMalformed},
+		"expired long ago":       {claim("exp", time.Now().Add(-time.Hour).Unix()), v1alpha1.ReasonTokenExpired},
+		"a DPoP token":           {field("token_type", "DPoP"), v1alpha1.ReasonTokenMalformed},
+		"an answer of 2 MB":      {keycloaktest.Answer{Forever: true, Status: 200, Body: strings.Repeat("x", 2<<20)}, v1alpha1.ReasonIssuerInvalid},
+		"HTML":                   {keycloaktest.Answer{Forever: true, Status: 200, Body: "<html>hello</html>"}, v1alpha1.ReasonTokenMalformed},
+		"half an answer":         {keycloaktest.Answer{Forever: true, Status: 200, Body: `{"access_token":"abc","token_`, Cut: true}, v1alpha1.ReasonIssuerUnreachable},
+		"no answer":              {keycloaktest.Answer{Forever: true, Hang: true}, v1alpha1.ReasonIssuerUnreachable},
+	}
+	for name, tt := range answers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, s := newWorld(t), scripted(t)
+			s.Script(tt.answer)
+			w.issuer("kc", s.URL)
+			w.secret("worker", map[string]string{"client-secret": "worker-secret"})
+			g := w.grantFor("g", "kc", "worker")
+			w.create(g)
+			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, tt.reason))
+			if secret := w.published(g); secret != nil {
+				t.Errorf("published: %v", secret.Data)
+			}
+		})
+	}
+}
+
+func TestClusterIssuerDeniesByDefault(t *testing.T) {
+	t.Parallel()
+	w, s := newWorld(t), scripted(t)
+	s.SetClient(keycloaktest.Client{ID: "shared", Secret: "shared-secret", Audience: []string{"nextcloud", "other-api"}})
+	credential := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.operatorNamespace, Name: "shared"}, StringData: map[string]string{"client-secret": "shared-secret"}}
+	w.create(credential)
+	i := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.namespace}}
+	i.Spec.URL = v1alpha1.HTTPURL(s.URL)
+	i.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "shared", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "shared"}}
+	w.create(i)
+	t.Cleanup(func() { _ = cluster.admin.Delete(cleanupContext(), i) })
+	g := w.grantFor("g", i.Name, "", func(g *v1alpha1.TokenGrant) {
+		g.Spec.IssuerRef.Kind, g.Spec.ServiceAccount = "ClusterTokenIssuer", nil
+	})
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed), "does not let namespace", "spec.allow")
+
+	allow := func(rules ...v1alpha1.AllowRule) {
+		change(w, i, func(i *v1alpha1.ClusterTokenIssuer) { i.Spec.Allow = rules })
+	}
+	own := []v1alpha1.NamespaceName{v1alpha1.NamespaceName(w.namespace)}
+	allow(v1alpha1.AllowRule{Namespaces: own, Audiences: []v1alpha1.Audience{"other-api"}})
+	w.eventually("the audience refused", func() (bool, string) {
+		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		return strings.Contains(m, `audience "nextcloud"`), m
+	})
+	allow(v1alpha1.AllowRule{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}}, Audiences: []v1alpha1.Audience{"nextcloud"}})
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+
+	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.Exchange = nil })
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed), `every audience`)
+	allow(v1alpha1.AllowRule{Namespaces: own, Audiences: []v1alpha1.Audience{"*"}})
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+}

@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// minimal specs that the API server takes; the cases below spoil one thing each.
+const (
+	goodGrant = `
+issuerRef: {name: kc}
+serviceAccount: {clientID: c, clientSecretRef: {name: s}}
+exchange: {audience: [nextcloud]}
+nextcloud: {url: "https://cloud.example.com"}`
+	goodIssuer = `
+url: https://id.example.com/realms/cloud
+serviceAccount: {clientID: c, clientSecretRef: {name: s}}`
+)
+
+// TestRefusedByTheAPIServer shows the sentence that a user of kubectl apply gets for bad input.
+func TestRefusedByTheAPIServer(t *testing.T) {
+	tests := []struct{ name, kind, spec, want string }{
+		{"an empty spec", "TokenGrant", `{}`, "spec.issuerRef: Required value"},
+		{"an unknown kind of issuer", "TokenGrant", `issuerRef: {kind: Issuer, name: kc}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
+		{"an empty audience list", "TokenGrant", `exchange: {audience: []}`, "spec.exchange.audience in body should have at least 1 items"},
+		{"an exchange without audience", "TokenGrant", `exchange: {audience: null}`, "spec.exchange.audience: Required value"},
+		{"an empty audience", "TokenGrant", `exchange: {audience: [""]}`, "should be at least 1 chars long"},
+		{"two audiences in one", "TokenGrant", `exchange: {audience: ["a b"]}`, "an audience is one word without spaces"},
+		{"the same audience twice", "TokenGrant", `exchange: {audience: [a, a]}`, "Duplicate value"},
+		{"two scopes in one", "TokenGrant", `scopes: ["openid profile"]`, "a scope is one word"},
+		{"a quote in a scope", "TokenGrant", `exchange: {audience: [a], scopes: ["\""]}`, "a scope is one word"},
+		{"both margins", "TokenGrant", `refresh: {before: 10s, beforePercentage: 20}`, "set before or beforePercentage, not both"},
+		{"a margin of nothing", "TokenGrant", `refresh: {before: 0s}`, "before must be between 1s and 24h"},
+		{"a margin of days", "TokenGrant", `refresh: {before: 48h}`, "before must be between 1s and 24h"},
+		{"a margin that is no duration", "TokenGrant", `refresh: {before: soon}`, "before must be between 1s and 24h"},
+		{"a share that is too large", "TokenGrant", `refresh: {beforePercentage: 90}`, "should be less than or equal to 50"},
+		{"an interval of a second", "TokenGrant", `nextcloud: {url: "https://c.example.com", interval: 1s}`, "interval must be between 10s and 24h"},
+		{"a Nextcloud without scheme", "TokenGrant", `nextcloud: {url: "cloud.example.com"}`, "must be an absolute https URL"},
+		{"a Nextcloud by ftp", "TokenGrant", `nextcloud: {url: "ftp://cloud.example.com"}`, "must be an absolute https URL"},
+		{"a query in a URL", "TokenGrant", `nextcloud: {url: "https://cloud.example.com/?a=b"}`, "no query, fragment, user name"},
+		{"a password in a URL", "TokenGrant", `nextcloud: {url: "https://a:b@cloud.example.com"}`, "no query, fragment, user name"},
+		{"an unknown policy", "TokenGrant", `nextcloud: {url: "https://c.example.com", policy: Maybe}`, `supported values: "Enforce", "Warn"`},
+		{"a name that no Secret can have", "TokenGrant", `secret: {name: Upper_Case}`, "must be a valid name of a Secret"},
+		{"a key that no Secret can have", "TokenGrant", `secret: {data: {"a b": x}}`, "keys of data must be valid keys"},
+		{"a label of the operator", "TokenGrant", `secret: {labels: {app.kubernetes.io/managed-by: me}}`, "belong to the operator"},
+		{"an annotation of the operator", "TokenGrant", `secret: {annotations: {tokengrant.dev/published: x}}`, "belong to the operator"},
+		{"a label value with a space", "TokenGrant", `secret: {labels: {a: "b c"}}`, "labels must be valid"},
+		{"an unknown expiry policy", "TokenGrant", `secret: {onExpiry: Burn}`, `supported values: "Keep", "Delete"`},
+		{"a client without ID", "TokenGrant", `serviceAccount: {clientSecretRef: {name: s}}`, "clientID: Required value"},
+		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: null}`, "clientSecretRef: Required value"},
+		{"an unknown method", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, method: Digest}}`, `supported values: "Basic", "Post"`},
+		{"a namespace in a reference", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, namespace: other}}`, `unknown field "spec.serviceAccount.clientSecretRef.namespace"`},
+		{"an issuer without URL", "TokenIssuer", `url: null`, "spec.url: Required value"},
+		{"an issuer by a relative URL", "TokenIssuer", `url: /realms/cloud`, "must be an absolute https URL"},
+		{"an issuer with a fragment", "TokenIssuer", `url: "https://id.example.com/realms/cloud#x"`, "no query, fragment, user name"},
+		{"limits of nothing", "TokenIssuer", `limits: {requestsPerSecond: 0}`, "should be greater than or equal to 1"},
+		{"rules on a namespaced issuer", "TokenIssuer", `allow: [{namespaces: [a], audiences: [b]}]`, `unknown field "spec.allow"`},
+		{"rules without a service account", "ClusterTokenIssuer", `{serviceAccount: null, allow: [{namespaces: [a], audiences: [b]}]}`, "set serviceAccount, or drop allow"},
+		{"a rule for nobody", "ClusterTokenIssuer", `allow: [{audiences: [b]}]`, "set exactly one of namespaces and namespaceSelector"},
+		{"a rule for both", "ClusterTokenIssuer", `allow: [{namespaces: [a], namespaceSelector: {}, audiences: [b]}]`, "set exactly one of namespaces and namespaceSelector"},
+		{"a rule without audience", "ClusterTokenIssuer", `allow: [{namespaces: [a]}]`, "audiences: Required value"},
+	}
+	t.Parallel()
+	c, ns := cluster.admin, newNamespace(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			object := spoiled(t, tt.kind, tt.spec)
+			if tt.kind != "ClusterTokenIssuer" {
+				object.SetNamespace(ns)
+			}
+			err := c.Create(t.Context(), object, client.FieldValidation(metav1.FieldValidationStrict))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Create = %v\nwant an error with %q", err, tt.want)
+			}
+			t.Logf("%v", err)
+		})
+	}
+}
+
+// spoiled merges a bad piece into a good spec; null removes a field.
+func spoiled(t *testing.T, kind, piece string) *unstructured.Unstructured {
+	t.Helper()
+	good := goodIssuer
+	if kind == "TokenGrant" {
+		good = goodGrant
+	}
+	spec, bad := map[string]any{}, map[string]any{}
+	if err := yaml.Unmarshal([]byte(good), &spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(piece), &bad); err != nil {
+		t.Fatal(err)
+	}
+	if piece == "{}" {
+		spec = bad
+	}
+	for k, v := range bad {
+		if spec[k] = v; v == nil {
+			delete(spec, k)
+		}
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "tokengrant.dev/v1alpha1", "kind": kind,
+		"metadata": map[string]any{"generateName": "bad-"}, "spec": spec,
+	}}
+	return object
+}
+
+// TestDefaults shows what the API server fills in.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := cluster.admin
+	object := spoiled(t, "TokenGrant", `nextcloud: {url: "https://cloud.example.com/nextcloud"}`)
+	object.SetNamespace(newNamespace(t))
+	if err := c.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]any{
+		"spec.issuerRef.kind":                        "TokenIssuer",
+		"spec.serviceAccount.clientSecretRef.key":    "client-secret",
+		"spec.serviceAccount.clientSecretRef.method": "Basic",
+		"spec.secret.onExpiry":                       "Keep",
+		"spec.nextcloud.interval":                    "10m",
+		"spec.nextcloud.policy":                      "Enforce",
+	} {
+		got, _, _ := unstructured.NestedString(object.Object, strings.Split(path, ".")...)
+		if got != want {
+			t.Errorf("%s = %q, want %q", path, got, want)
+		}
+	}
+	groups, _, _ := unstructured.NestedStringSlice(object.Object, "spec", "nextcloud", "expect", "notInGroups")
+	if len(groups) != 1 || groups[0] != "admin" {
+		t.Errorf("notInGroups = %q, want [admin]", groups)
+	}
+	emptied := spoiled(t, "TokenGrant", `nextcloud: {url: "https://c.example.com", expect: {notInGroups: []}}`)
+	emptied.SetNamespace(object.GetNamespace())
+	if err := c.Create(t.Context(), emptied); err != nil {
+		t.Fatal(err)
+	}
+	if groups, _, _ := unstructured.NestedStringSlice(emptied.Object, "spec", "nextcloud", "expect", "notInGroups"); len(groups) != 0 {
+		t.Errorf("notInGroups = %q, want the emptied list kept", groups)
+	}
+}

@@ -1,0 +1,105 @@
+// Package integration tests the operator on a real API server: with a scripted issuer for what an issuer can do
+// wrong, and with a real Keycloak for what it does. Nextcloud is the stand-in, or the one of NEXTCLOUD_URL.
+package integration
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
+)
+
+var (
+	keycloakVersion = flag.String("keycloak-version", "26.7.3", "version of the real Keycloak")
+	verbose         = flag.Bool("operator-logs", false, "print the operator's logs")
+)
+
+// cluster is the API server that all tests of a run share; each test has namespaces of its own.
+var cluster struct {
+	admin    client.Client
+	operator *rest.Config
+	scheme   *runtime.Scheme
+}
+
+// keycloak is started by the first test that needs it.
+var keycloak struct {
+	once   sync.Once
+	server *stack.Keycloak
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(context.Background(), m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context, m *testing.M) (int, error) {
+	ctrl.SetLogger(zap.New(zap.UseDevMode(true), zap.WriteTo(logs(*verbose))))
+	plane, err := stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = plane.Close() }()
+	defer func() {
+		if keycloak.server != nil {
+			_ = keycloak.server.Close()
+		}
+	}()
+	cluster.scheme = runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(cluster.scheme); err != nil {
+		return 1, err
+	}
+	if err := v1alpha1.AddToScheme(cluster.scheme); err != nil {
+		return 1, err
+	}
+	if cluster.admin, err = client.New(plane.Config, client.Options{Scheme: cluster.scheme}); err != nil {
+		return 1, err
+	}
+	if cluster.operator, _, err = plane.AddUser("tokengrant-manager"); err != nil {
+		return 1, err
+	}
+	if err := grantRole(ctx, cluster.admin, "tokengrant-manager"); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// grantRole gives the operator exactly the permissions that are shipped, so that a missing one fails a test.
+func grantRole(ctx context.Context, c client.Client, user string) error {
+	raw, err := os.ReadFile("../../config/rbac/role.yaml")
+	if err != nil {
+		return err
+	}
+	var role rbacv1.ClusterRole
+	if err := yaml.Unmarshal(raw, &role); err != nil {
+		return err
+	}
+	if err := c.Create(ctx, &role); err != nil {
+		return err
+	}
+	return c.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "manager"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	})
+}
