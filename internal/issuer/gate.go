@@ -1,0 +1,266 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+	"k8s.io/utils/clock"
+
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+const (
+	defaultRequestsPerSecond = 50
+	defaultBurst             = 100
+	defaultConcurrency       = 16
+
+	// tripAfter requests in a row without a usable answer open the breaker.
+	tripAfter = 5
+	// openFor is how long it stays open before one request tries again.
+	openFor = 2 * time.Second
+	// maxQueue is the longest a request waits for its turn. The rest of its timeout is the issuer's.
+	maxQueue = 5 * time.Second
+	// A 429 stops all requests for as long as its Retry-After says, within these bounds.
+	minPause = time.Second
+	maxPause = time.Minute
+)
+
+// gate is the transport of one issuer. A request passes when the issuer is not believed to be down, has not
+// asked for a pause, and there is a free place and a turn for it.
+type gate struct {
+	wire    http.RoundTripper
+	clock   clock.PassiveClock
+	limits  atomic.Pointer[limits]
+	breaker *gobreaker.TwoStepCircuitBreaker[any]
+
+	mu     sync.Mutex
+	paused time.Time // no request before it
+	opened time.Time // when the breaker opened last
+	fault  error     // what the last request without a usable answer met
+}
+
+// limits are replaced as a whole; requests under way give their place back to those they came in with.
+type limits struct {
+	turns  *rate.Limiter
+	places *semaphore.Weighted
+}
+
+// errCancelled tells the breaker that a request was given up by its caller: it says nothing about the issuer.
+var errCancelled = errors.New("cancelled")
+
+func newGate(c Config) *gate {
+	g := &gate{clock: c.Clock}
+	g.setLimits(c)
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		MaxRequests: 1,
+		Timeout:     openFor,
+		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errCancelled) },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if to == gobreaker.StateOpen {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.opened = g.clock.Now()
+			}
+		},
+	})
+	return g
+}
+
+// setLimits is effective for the next request.
+func (g *gate) setLimits(c Config) {
+	rps := rate.Limit(orDefault(c.RequestsPerSecond, defaultRequestsPerSecond))
+	next := &limits{
+		turns:  rate.NewLimiter(rps, orDefault(c.Burst, defaultBurst)),
+		places: semaphore.NewWeighted(int64(orDefault(c.Concurrency, defaultConcurrency))),
+	}
+	if now := g.limits.Load(); now != nil {
+		// A new limiter starts with a full burst; the old one knows what has been spent.
+		next.turns = now.turns
+		next.turns.SetLimit(rps)
+		next.turns.SetBurst(orDefault(c.Burst, defaultBurst))
+	}
+	g.limits.Store(next)
+}
+
+func orDefault[T int | float64](value, fallback T) T {
+	if value > 0 {
+		return value
+	}
+	return fallback
+}
+
+func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	leave, err := g.enter(req.Context())
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	resp, err := g.wire.RoundTrip(req)
+	if err != nil {
+		leave(err)
+		return nil, err
+	}
+	var fault error
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		g.pause(resp.Header)
+	case resp.StatusCode >= http.StatusInternalServerError:
+		fault = &keycloak.Error{
+			Reason: keycloak.ReasonIssuerUnreachable, Class: keycloak.Retry, Status: resp.StatusCode,
+			Hint: "the issuer, or a proxy before it, has a fault; look at its log",
+		}
+	}
+	resp.Body = &body{ReadCloser: resp.Body, fault: fault, leave: leave}
+	return resp, nil
+}
+
+// enter waits for a place and a turn. The returned function gives the place back and tells the breaker how
+// it went; only its first call counts.
+func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
+	if g.breaker.State() == gobreaker.StateOpen {
+		return nil, g.down()
+	}
+	if err := g.pausing(); err != nil {
+		return nil, err
+	}
+	limits := g.limits.Load()
+	queue, cancel := context.WithTimeout(ctx, maxQueue)
+	defer cancel()
+	if limits.places.Acquire(queue, 1) != nil {
+		return nil, ownLimit(ctx, "too many requests are under way")
+	}
+	if limits.turns.Wait(queue) != nil {
+		limits.places.Release(1)
+		return nil, ownLimit(ctx, "too many requests wait for their turn")
+	}
+	// Waiting may have taken seconds.
+	err = g.pausing()
+	var done func(error)
+	if err == nil {
+		if done, err = g.breaker.Allow(); err != nil {
+			err = g.down()
+		}
+	}
+	if err != nil {
+		limits.places.Release(1)
+		return nil, err
+	}
+	var once sync.Once
+	return func(fault error) {
+		once.Do(func() {
+			limits.places.Release(1)
+			if fault != nil && errors.Is(ctx.Err(), context.Canceled) {
+				fault = errCancelled
+			} else if fault != nil {
+				g.mu.Lock()
+				g.fault = fault
+				g.mu.Unlock()
+			}
+			done(fault)
+		})
+	}, nil
+}
+
+// notAsked stands for the fault that opened the breaker, so that every grant shows what is wrong with the
+// issuer, not just the few that asked it.
+type notAsked struct{ fault error }
+
+func (e *notAsked) Error() string { return fmt.Sprintf("not asked again yet: %v", e.fault) }
+func (e *notAsked) Unwrap() error { return e.fault }
+
+func (g *gate) down() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return &notAsked{g.fault}
+}
+
+// closedFor is how long the breaker lets nothing through; 0 when it is not open.
+func (g *gate) closedFor() time.Duration {
+	switch g.breaker.State() {
+	case gobreaker.StateClosed:
+		return 0
+	case gobreaker.StateHalfOpen:
+		return time.Second // one request is trying
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(openFor-g.clock.Since(g.opened), time.Millisecond)
+}
+
+// pause obeys a Retry-After (RFC 9110 §10.2.3). The longest one counts.
+func (g *gate) pause(h http.Header) {
+	now := g.clock.Now()
+	wait := minPause
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
+		wait = time.Duration(min(seconds, int(maxPause/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
+		wait = at.Sub(now)
+	}
+	until := now.Add(min(max(wait, minPause), maxPause))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until.After(g.paused) {
+		g.paused = until
+	}
+}
+
+func (g *gate) pausing() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := g.paused.Sub(g.clock.Now())
+	if left <= 0 {
+		return nil
+	}
+	return &keycloak.Error{
+		Reason: keycloak.ReasonThrottled, Class: keycloak.Retry, Status: http.StatusTooManyRequests, RetryAfter: left,
+		Hint: "the issuer asked for a pause; lower the limits of the issuer object",
+	}
+}
+
+// ownLimit is the error of a request that found no turn in time, unless its caller gave up.
+func ownLimit(ctx context.Context, description string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &keycloak.Error{
+		Reason: keycloak.ReasonThrottled, Class: keycloak.Retry, Description: description, RetryAfter: maxQueue,
+		Hint: "raise the limits of the issuer object if the issuer can bear it",
+	}
+}
+
+// body keeps the place of its request until the answer is read: an issuer that stalls in the middle of its
+// answers is as good as down.
+type body struct {
+	io.ReadCloser
+	fault error
+	leave func(error)
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.leave(b.fault)
+	case err != nil:
+		b.leave(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.leave(b.fault)
+	return b.ReadCloser.Close()
+}

@@ -1,0 +1,280 @@
+// Package issuer keeps what all grants of one issuer share: the connections, the request limits, the
+// circuit breaker, the discovery document, the signing keys and the subject tokens. Thousands of grants
+// then cost the issuer one exchange per refresh each, and a dead issuer next to nothing.
+//
+// The limits and the breaker stand in one http.RoundTripper, gate, below package keycloak, so that every
+// request to the issuer passes them: for tokens, for the discovery document and for keys.
+package issuer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"k8s.io/utils/clock"
+
+	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+const (
+	defaultTimeout = 15 * time.Second
+	// discoveryLife is how long a discovery document is taken as good. Keys are fetched again sooner, when a
+	// token names one that is not known.
+	discoveryLife = 10 * time.Minute
+	// discoveryRetry is when a document that could not be fetched again is tried next; until then the old
+	// one serves.
+	discoveryRetry = 30 * time.Second
+)
+
+// Config says how to reach an issuer and how much to ask of it.
+type Config struct {
+	URL       string
+	RootCAs   []byte // PEM, beside the system's
+	AllowHTTP bool
+	UserAgent string
+	Timeout   time.Duration // of one request, waiting for its turn included; 15 s when zero
+
+	RequestsPerSecond float64 // 50 when zero
+	Burst             int     // 100 when zero
+	Concurrency       int     // 16 when zero
+
+	Clock clock.PassiveClock // the real one when nil
+}
+
+// sameConnection reports whether two configurations differ at most in their limits.
+func (c Config) sameConnection(other Config) bool {
+	return c.URL == other.URL && bytes.Equal(c.RootCAs, other.RootCAs) && c.AllowHTTP == other.AllowHTTP &&
+		c.UserAgent == other.UserAgent && c.Timeout == other.Timeout
+}
+
+func (c Config) sameLimits(other Config) bool {
+	return c.RequestsPerSecond == other.RequestsPerSecond && c.Burst == other.Burst && c.Concurrency == other.Concurrency
+}
+
+// Issuer is one issuer object. It is safe for concurrent use.
+//
+// Its methods return the errors of package keycloak, or the cause of ctx's end.
+type Issuer struct {
+	url      string
+	client   *http.Client
+	gate     *gate
+	clock    clock.PassiveClock
+	flights  singleflight.Group
+	subjects subjects
+
+	mu       sync.Mutex
+	provider *keycloak.Provider
+	verifier *keycloak.Verifier
+	renew    time.Time // when provider is fetched again
+}
+
+func newIssuer(c Config) (*Issuer, error) {
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	i := &Issuer{url: c.URL, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
+	var err error
+	i.client, err = httpclient.New(httpclient.Options{
+		RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, UserAgent: c.UserAgent, Timeout: c.Timeout,
+		MaxIdleConnsPerHost: c.Concurrency,
+		Wrap: func(wire http.RoundTripper) http.RoundTripper {
+			i.gate.wire = wire
+			return i.gate
+		},
+	})
+	return i, err
+}
+
+// Discover returns the discovery document, from memory when it is younger than 10 minutes and force is not
+// set. Calls at the same time share one request. When a document cannot be fetched again the old one
+// serves, except with force.
+func (i *Issuer) Discover(ctx context.Context, force bool) (*keycloak.Provider, error) {
+	i.mu.Lock()
+	held, renew := i.provider, i.renew
+	i.mu.Unlock()
+	if held != nil && !force && i.clock.Now().Before(renew) {
+		return held, nil
+	}
+	found, err := shared(ctx, &i.flights, "discovery", i.fetchDiscovery)
+	if err == nil || held == nil || force || ctx.Err() != nil {
+		return found, i.informed(err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renew = i.clock.Now().Add(discoveryRetry)
+	return i.provider, nil
+}
+
+func (i *Issuer) fetchDiscovery(ctx context.Context) (*keycloak.Provider, error) {
+	found, err := keycloak.Discover(ctx, i.client, i.url)
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renew = i.clock.Now().Add(discoveryLife)
+	// An unchanged document keeps the verifier, and with it the keys.
+	if !reflect.DeepEqual(found, i.provider) {
+		i.provider, i.verifier = found, keycloak.NewVerifier(found, i.client)
+	}
+	return i.provider, nil
+}
+
+// SubjectRequest names a token of a client's own service account.
+type SubjectRequest struct {
+	ClientID string
+	Auth     keycloak.ClientAuth
+	// CredentialVersion changes whenever Auth does, its method included: a token that was minted with
+	// another credential is never given out.
+	CredentialVersion string
+	Scopes            []string
+}
+
+// SubjectToken returns a token for exchanges. All who ask for the same share one, as long as half of its
+// life and 10 s are left.
+func (i *Issuer) SubjectToken(ctx context.Context, r SubjectRequest) (keycloak.Token, error) {
+	key := r.key()
+	if held, ok := i.subjects.get(key); ok {
+		return held, nil
+	}
+	token, err := shared(ctx, &i.flights, "subject\x00"+key, func(ctx context.Context) (keycloak.Token, error) {
+		// The flight before this one may have landed since we looked.
+		if held, ok := i.subjects.get(key); ok {
+			return held, nil
+		}
+		asked := i.clock.Now()
+		token, err := i.mintSubject(ctx, r)
+		if err == nil {
+			i.subjects.put(key, token, asked)
+		}
+		return token, err
+	})
+	return token, i.informed(err)
+}
+
+// Drop forgets the subject token of a client, so that the next one is minted.
+func (i *Issuer) Drop(r SubjectRequest) { i.subjects.drop(r.key()) }
+
+func (i *Issuer) mintSubject(ctx context.Context, r SubjectRequest) (keycloak.Token, error) {
+	client, err := i.as(ctx, r)
+	if err != nil {
+		return keycloak.Token{}, err
+	}
+	return client.ClientCredentials(ctx, r.Scopes)
+}
+
+func (i *Issuer) as(ctx context.Context, r SubjectRequest) (keycloak.Client, error) {
+	provider, err := i.Discover(ctx, false)
+	return keycloak.Client{Provider: provider, ID: r.ClientID, Auth: r.Auth, HTTP: i.client}, err
+}
+
+// MintRequest names a token to publish.
+type MintRequest struct {
+	Subject SubjectRequest
+	// Exchange is nil when the subject token itself is what gets published.
+	Exchange *keycloak.ExchangeRequest
+}
+
+// Mint returns a new token, never one that another call has got.
+//
+// An issuer that calls the shared subject token invalid gets a new one, once: it may have been revoked, and
+// Keycloak says the same of it whatever the reason.
+func (i *Issuer) Mint(ctx context.Context, r MintRequest) (keycloak.Token, error) {
+	if r.Exchange == nil {
+		token, err := i.mintSubject(ctx, r.Subject)
+		return token, i.informed(err)
+	}
+	subject, err := i.SubjectToken(ctx, r.Subject)
+	if err != nil {
+		return keycloak.Token{}, err
+	}
+	token, err := i.exchange(ctx, r, subject.AccessToken)
+	var refused *keycloak.Error
+	if !errors.As(err, &refused) || refused.Reason != keycloak.ReasonSubjectTokenInvalid {
+		return token, i.informed(err)
+	}
+	i.subjects.dropToken(r.Subject.key(), subject.AccessToken)
+	if subject, err = i.SubjectToken(ctx, r.Subject); err != nil {
+		return keycloak.Token{}, err
+	}
+	token, err = i.exchange(ctx, r, subject.AccessToken)
+	return token, i.informed(err)
+}
+
+func (i *Issuer) exchange(ctx context.Context, r MintRequest, subject sensitive.String) (keycloak.Token, error) {
+	client, err := i.as(ctx, r.Subject)
+	if err != nil {
+		return keycloak.Token{}, err
+	}
+	return client.Exchange(ctx, subject, *r.Exchange)
+}
+
+// Verify judges a token by the issuer's keys, which are kept, and by e.
+func (i *Issuer) Verify(ctx context.Context, token sensitive.String, e keycloak.Expect) (*keycloak.Claims, error) {
+	if _, err := i.Discover(ctx, false); err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	verifier := i.verifier
+	i.mu.Unlock()
+	claims, err := verifier.Verify(ctx, token, e)
+	return claims, i.informed(err)
+}
+
+// informed adds to an error without an answer when the breaker lets the next request through. Before that
+// it would be in vain.
+func (i *Issuer) informed(err error) error {
+	var failed *keycloak.Error
+	if !errors.As(err, &failed) || failed.Reason != keycloak.ReasonIssuerUnreachable {
+		return err
+	}
+	wait := i.gate.closedFor()
+	if wait <= failed.RetryAfter {
+		return err
+	}
+	told := *failed
+	told.RetryAfter = wait
+	return &told
+}
+
+// State is what metrics show of an issuer.
+type State struct {
+	// Breaker is closed, half-open or open.
+	Breaker string
+	// Discovered says whether there is a discovery document.
+	Discovered bool
+	// SubjectTokens is how many subject tokens are held.
+	SubjectTokens int
+}
+
+// State returns the state now.
+func (i *Issuer) State() State {
+	i.mu.Lock()
+	discovered := i.provider != nil
+	i.mu.Unlock()
+	return State{Breaker: i.gate.breaker.State().String(), Discovered: discovered, SubjectTokens: i.subjects.count()}
+}
+
+// shared lets concurrent calls with the same key wait for one run of f. A caller that gives up leaves the
+// run to the others; the client's timeout ends it.
+func shared[T any](ctx context.Context, flights *singleflight.Group, key string, f func(context.Context) (T, error)) (T, error) {
+	flight := flights.DoChan(key, func() (any, error) { return f(context.WithoutCancel(ctx)) })
+	select {
+	case landed := <-flight:
+		value, _ := landed.Val.(T)
+		return value, landed.Err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
