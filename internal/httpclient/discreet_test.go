@@ -96,4 +96,3 @@ func TestSanitizeLeavesOnlySchemeHostAndPath(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
-
