@@ -121,19 +121,19 @@ func TestTheLibraryIsTheAllowList(t *testing.T) {
 }
 
 func FuzzRender(f *testing.F) {
-	for template := range faults {
-		f.Add(template)
+	for text := range faults {
+		f.Add(text)
 	}
 	for _, tc := range endless {
 		f.Add(tc.template)
 	}
 	f.Add(`{{range $i, $g := .Claims.groups}}{{$g | quote | indent 3}}{{end}}{{toJson .}}`)
-	f.Fuzz(func(t *testing.T, template string) {
-		if strings.Contains(template, canary) {
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, canary) {
 			return // it quotes itself
 		}
 		start := time.Now()
-		templates := map[string]string{"k": template}
+		templates := map[string]string{"k": text}
 		data, err := Render(templates, content())
 		if err != nil && strings.Contains(err.Error(), canary) {
 			t.Errorf("the error shows the token: %v", err)

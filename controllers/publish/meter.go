@@ -163,8 +163,9 @@ func weight(v reflect.Value, depth, limit int) int {
 			sum += weight(v.Index(i), depth+1, limit-sum)
 		}
 	case reflect.Map:
+		const sorting = 64 // whoever ranges over a map or prints it sorts it first
 		for entries := v.MapRange(); sum <= limit && entries.Next(); {
-			sum += weight(entries.Key(), depth+1, limit-sum) + weight(entries.Value(), depth+1, limit-sum)
+			sum += sorting + weight(entries.Key(), depth+1, limit-sum) + weight(entries.Value(), depth+1, limit-sum)
 		}
 	}
 	return sum
