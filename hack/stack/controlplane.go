@@ -64,7 +64,7 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (*ControlPlan
 	if err := c.boot(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("control plane: %w", err), c.Stop())
 	}
-	say(ctx, "etcd and kube-apiserver are up at %s (%s)", c.URL, elapsed())
+	Say(ctx, "etcd and kube-apiserver are up at %s (%s)", c.URL, elapsed())
 	return c, nil
 }
 
@@ -86,7 +86,7 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 		}
 	}
 	if c.Assets.ControllerManager == "" {
-		say(ctx, "KUBEBUILDER_ASSETS has no kube-controller-manager: nothing collects garbage")
+		Say(ctx, "KUBEBUILDER_ASSETS has no kube-controller-manager: nothing collects garbage")
 		return nil
 	}
 	return c.runControllerManager(ctx)

@@ -51,7 +51,7 @@ func StartKeycloak(ctx context.Context, o KeycloakOptions) (*Keycloak, error) {
 	if o.Version == "" {
 		o.Version = DefaultKeycloakVersion()
 	}
-	prepared, err := optimizedKeycloak(ctx, o.Version, o.Features)
+	prepared, err := PrepareKeycloak(ctx, o.Version, o.Features...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func StartKeycloak(ctx context.Context, o KeycloakOptions) (*Keycloak, error) {
 	if err := k.boot(ctx, o, prepared); err != nil {
 		return nil, errors.Join(fmt.Errorf("Keycloak %s: %w", o.Version, err), k.Stop())
 	}
-	say(ctx, "Keycloak %s is up at %s (%s)", k.Version, k.URL, elapsed())
+	Say(ctx, "Keycloak %s is up at %s (%s)", k.Version, k.URL, elapsed())
 	return k, nil
 }
 

@@ -62,7 +62,7 @@ func KeycloakDist(ctx context.Context, version string) (string, error) {
 	dir := filepath.Join(cache, "keycloak", "dist-"+version+"-"+sum[:8])
 	return dir, prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
 		elapsed := took(ctx)
-		say(ctx, "fetching Keycloak %s through Maven", version)
+		Say(ctx, "fetching Keycloak %s through Maven", version)
 		archive, err := fetchKeycloak(ctx, version, temporary)
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func KeycloakDist(ctx context.Context, version string) (string, error) {
 		if err := unpack(archive, sum, temporary); err != nil {
 			return err
 		}
-		say(ctx, "Keycloak %s is fetched, verified and unpacked (%s)", version, elapsed())
+		Say(ctx, "Keycloak %s is fetched, verified and unpacked (%s)", version, elapsed())
 		return os.Remove(archive)
 	})
 }
@@ -154,13 +154,14 @@ func extract(entry *zip.File, path string) error {
 	return target.Close()
 }
 
-// optimizedKeycloak returns a copy of the distribution that was built for the
-// given features and whose database holds the schema, the master realm and the
-// administrator already. A start from it takes about 14 s of CPU instead of 23.
+// PrepareKeycloak returns the directory of a copy of the distribution that was
+// built for the given features (such as "token-exchange:v1") and whose database
+// holds the schema, the master realm and the administrator already. That halves
+// the time of each start; StartKeycloak calls it.
 //
-// A class data sharing archive would save 3 s more, but Keycloak does not start
-// from it once the directory has moved.
-func optimizedKeycloak(ctx context.Context, version string, features []string) (string, error) {
+// A class data sharing archive would save a fifth more, but Keycloak does not
+// start from it once the directory has moved.
+func PrepareKeycloak(ctx context.Context, version string, features ...string) (string, error) {
 	dist, err := KeycloakDist(ctx, version)
 	if err != nil {
 		return "", err
@@ -174,7 +175,7 @@ func optimizedKeycloak(ctx context.Context, version string, features []string) (
 	dir := filepath.Join(filepath.Dir(dist), "optimized-"+version+"-"+key)
 	return dir, prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
 		elapsed := took(ctx)
-		say(ctx, "preparing Keycloak %s: %s, then a first start", version, strings.Join(build, " "))
+		Say(ctx, "preparing Keycloak %s: %s, then a first start", version, strings.Join(build, " "))
 		if err := linkDist(dist, temporary); err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func optimizedKeycloak(ctx context.Context, version string, features []string) (
 		if err := fillDatabase(ctx, temporary); err != nil {
 			return err
 		}
-		say(ctx, "Keycloak %s is prepared (%s)", version, elapsed())
+		Say(ctx, "Keycloak %s is prepared (%s)", version, elapsed())
 		return nil
 	})
 }

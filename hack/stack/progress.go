@@ -72,7 +72,8 @@ func progress(ctx context.Context) *Progress {
 	return standardError()
 }
 
-func say(ctx context.Context, format string, args ...any) {
+// Say writes one line to the progress of ctx.
+func Say(ctx context.Context, format string, args ...any) {
 	progress(ctx).Say(format, args...)
 }
 

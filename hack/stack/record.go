@@ -107,7 +107,7 @@ func (p Process) end(ctx context.Context) error {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, stopGrace, true,
 			func(context.Context) (bool, error) { return !p.Alive(), nil })
 		if err == nil {
-			say(ctx, "%s stopped (process %d)", p.Name, p.PID)
+			Say(ctx, "%s stopped (process %d)", p.Name, p.PID)
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -1,0 +1,79 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// NextcloudOptions say whose tokens Nextcloud accepts.
+type NextcloudOptions struct {
+	Place
+	Issuer       string // issuer URL of the realm
+	IssuerCA     string // PEM file of the authority behind an https issuer
+	Audience     string // default: nextcloud
+	MappingClaim string // the claim that is the user id; default: preferred_username
+	// Users exist from the start. Others are created by their first valid token.
+	Users []string
+}
+
+// Nextcloud is a running server.
+type Nextcloud struct {
+	*Service
+	URL string // no trailing slash
+	// StandIn is false for the real server of $NEXTCLOUD_URL.
+	StandIn bool
+}
+
+// StartNextcloud starts the stand-in of nextcloud/nextcloudtest. With
+// $NEXTCLOUD_URL set it starts nothing and takes that server, which must trust
+// the issuer already; Stop and Start then do nothing.
+func StartNextcloud(ctx context.Context, o NextcloudOptions) (*Nextcloud, error) {
+	if real := strings.TrimSuffix(os.Getenv("NEXTCLOUD_URL"), "/"); real != "" {
+		if err := answers(ctx, http.DefaultClient, real+"/status.php"); err != nil {
+			return nil, fmt.Errorf("NEXTCLOUD_URL: %w", err)
+		}
+		Say(ctx, "using the Nextcloud at %s", real)
+		return &Nextcloud{Service: &Service{}, URL: real}, nil
+	}
+	program, err := goBuild(ctx, "./nextcloud/nextcloudtest/cmd/nextcloud-standin")
+	if err != nil {
+		return nil, err
+	}
+	elapsed := took(ctx)
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	service, err := newService(o.Place)
+	if err != nil {
+		return nil, err
+	}
+	n := &Nextcloud{Service: service, URL: "http://" + loopback(port), StandIn: true}
+	err = n.run(ctx, &server{
+		name: "nextcloud-standin", path: program, args: o.args(port), within: 30 * time.Second,
+		ready: func(ctx context.Context) error { return answers(ctx, http.DefaultClient, n.URL+"/status.php") },
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.Stop())
+	}
+	Say(ctx, "the Nextcloud stand-in is up at %s (%s)", n.URL, elapsed())
+	return n, nil
+}
+
+func (o NextcloudOptions) args(port int) []string {
+	args := []string{"--listen=" + loopback(port), "--issuer=" + o.Issuer}
+	for flag, value := range map[string]string{
+		"issuer-ca": o.IssuerCA, "audience": o.Audience,
+		"mapping-claim": o.MappingClaim, "users": strings.Join(o.Users, ","),
+	} {
+		if value != "" {
+			args = append(args, "--"+flag+"="+value)
+		}
+	}
+	return args
+}
