@@ -19,6 +19,9 @@ import (
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
+// defaultInterval is the default that stands in the CRD.
+const defaultInterval = 10 * time.Minute
+
 // gathered is all that a reconcile works with.
 type gathered struct {
 	now   time.Time
@@ -146,6 +149,10 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 			return failf(v1alpha1.ReasonInvalidSpec, "%s has no serviceAccount of its own: set spec.serviceAccount", g.issuer)
 		}
 		namespace = g.issuer.namespace
+	}
+	g.clientID = account.ClientID
+	g.inputs.Token = tokenInputs(g)
+	if g.grant.Spec.ServiceAccount == nil {
 		if err := r.Issuers.allows(ctx, g.issuer, g.grant.Namespace, g.grant.Spec.Exchange); err != nil {
 			return err
 		}
@@ -155,12 +162,11 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	if err != nil {
 		return err
 	}
-	g.clientID = account.ClientID
 	g.auth = keycloak.SecretBasic(secret.value)
 	if ref.Method == v1alpha1.ClientSecretPost {
 		g.auth = keycloak.SecretPost(secret.value)
 	}
-	g.inputs = plan.Inputs{Credential: secret.version + "/" + string(ref.Method), Token: tokenInputs(g)}
+	g.inputs.Credential = secret.version + "/" + string(ref.Method)
 	return nil
 }
 
@@ -173,8 +179,7 @@ func tokenInputs(g *gathered) string {
 	return plan.HashInputs(parts...)
 }
 
-// planInput is what the decision depends on. With a failure of gathering the inputs are not known; the held token
-// is then judged as if they had not changed.
+// planInput is what the decision depends on. Inputs that gathering did not come to know are taken for unchanged.
 func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.Input {
 	in := plan.Input{
 		Now:       g.now,
@@ -190,7 +195,7 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 	if gatherFailure != nil {
 		in.Failure = &plan.Failure{At: g.now, Reason: gatherFailure.reason, Count: 1}
 		if g.record != nil {
-			in.Inputs = plan.Inputs{Token: g.record.Inputs, Credential: g.record.Credential}
+			in.Inputs = plan.Inputs{Token: cmp.Or(g.inputs.Token, g.record.Inputs), Credential: g.record.Credential}
 		}
 		return in
 	}
@@ -232,7 +237,10 @@ func (g *gathered) planCheck() *plan.Check {
 	if c == nil || g.held() == nil {
 		return nil
 	}
-	check := &plan.Check{Interval: c.Interval.Duration, Failure: g.past.unsettled}
+	check := &plan.Check{Interval: defaultInterval, Failure: g.past.unsettled}
+	if c.Interval != nil {
+		check.Interval = c.Interval.Duration
+	}
 	if n := g.grant.Status.Nextcloud; n != nil && n.CheckedAt != nil {
 		check.LastAt = n.CheckedAt.Time
 	}

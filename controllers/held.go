@@ -31,7 +31,7 @@ func fromSecret(s *corev1.Secret, record *plan.Record) *minted {
 
 // restorable gives the token with which a damaged Secret can be made whole: the one that it held, or that memory has
 // for the same inputs, as long as it lives.
-func (g *gathered) restorable(missing *failure) *minted {
+func (g *gathered) restorable() *minted {
 	m := g.held()
 	if m == nil && g.record == nil {
 		m = g.past.minted
@@ -39,7 +39,7 @@ func (g *gathered) restorable(missing *failure) *minted {
 	if m == nil || !g.now.Before(m.record.Token.ExpiresAt.Time) {
 		return nil
 	}
-	if missing == nil && m.record.Inputs != g.inputs.Token {
+	if g.inputs.Token != "" && m.record.Inputs != g.inputs.Token {
 		return nil
 	}
 	return m

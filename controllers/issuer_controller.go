@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,8 +25,9 @@ import (
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
-// rediscovery is how often a sound discovery document is read again; it hardly ever changes.
-const rediscovery = 10 * time.Minute
+// rediscovery is how often a sound discovery document is read again: it hardly ever changes, but the status is to say
+// soon when the issuer does not answer.
+const rediscovery = time.Minute
 
 // IssuerReconciler discovers the issuers of one kind.
 type IssuerReconciler struct {
@@ -84,18 +84,16 @@ func observe(view issuerView, now time.Time, provider *keycloak.Provider, failed
 		s.TokenEndpoint, s.GrantTypes, s.TokenExchange, s.LastDiscovery = "", nil, "", nil
 	}
 	s.ObservedGeneration = generation
-	for _, kind := range []string{v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling} {
-		meta.RemoveStatusCondition(&s.Conditions, kind)
-	}
 	if failed != nil {
 		setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, failed.reason, failed.message)
 		kind := v1alpha1.ConditionStalled
 		if plan.HandlingOf(failed.reason) == plan.Retry {
 			kind = v1alpha1.ConditionReconciling
 		}
-		setCondition(&s.Conditions, now, generation, kind, metav1.ConditionTrue, failed.reason, failed.message)
+		setProgress(&s.Conditions, now, generation, kind, failed.reason, failed.message)
 		return
 	}
+	setProgress(&s.Conditions, now, generation, "", "", "")
 	at := seconds(now)
 	s.TokenEndpoint, s.GrantTypes, s.LastDiscovery = provider.TokenEndpoint, provider.GrantTypes, &at
 	s.TokenExchange = exchangeSupport(provider)

@@ -32,6 +32,19 @@ type outcome struct {
 	verdict *nextcloud.Verdict
 }
 
+// carry takes over what a former reconcile found out and could not write, where this one tried nothing itself.
+func (o *outcome) carry(unsaved *outcome) {
+	if unsaved == nil || o.grant.Generation != unsaved.grant.Generation {
+		return
+	}
+	if o.failed == nil && !o.minted {
+		o.failed, o.minted, o.count = unsaved.failed, unsaved.minted, unsaved.count
+	}
+	if o.verdict == nil {
+		o.verdict = unsaved.verdict
+	}
+}
+
 // apply writes the status. It touches no field of which it has learnt nothing.
 func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
 	s.ObservedGeneration = o.grant.Generation
@@ -114,16 +127,15 @@ func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
 func (o outcome) applyReady(s *v1alpha1.TokenGrantStatus) {
 	status, reason, message := o.ready(s)
 	o.set(s, v1alpha1.ConditionReady, status, reason, message)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
-	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionStalled)
-	if status == metav1.ConditionTrue || o.grant.Spec.Suspend {
-		return
-	}
-	kind := v1alpha1.ConditionReconciling
-	if o.needsSomebody(s, reason) {
+	kind := ""
+	switch {
+	case status == metav1.ConditionTrue || o.grant.Spec.Suspend:
+	case o.needsSomebody(s, reason):
 		kind = v1alpha1.ConditionStalled
+	default:
+		kind = v1alpha1.ConditionReconciling
 	}
-	o.set(s, kind, metav1.ConditionTrue, reason, message)
+	setProgress(&s.Conditions, o.now, o.grant.Generation, kind, reason, message)
 }
 
 // needsSomebody tells what only a person can mend from what time will.
@@ -173,6 +185,18 @@ func setCondition(conditions *[]metav1.Condition, now time.Time, generation int6
 		Type: kind, Status: status, Reason: reason, Message: message,
 		ObservedGeneration: generation, LastTransitionTime: seconds(now),
 	})
+}
+
+// setProgress leaves of the two conditions of kstatus the given kind, or none; they are present only while they hold.
+func setProgress(conditions *[]metav1.Condition, now time.Time, generation int64, kind string, reason v1alpha1.Reason, message string) {
+	for _, other := range []string{v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
+		if other != kind {
+			meta.RemoveStatusCondition(conditions, other)
+		}
+	}
+	if kind != "" {
+		setCondition(conditions, now, generation, kind, metav1.ConditionTrue, reason, message)
+	}
 }
 
 // seconds is what the API stores of a time.

@@ -41,6 +41,13 @@ func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map
 	if err != nil {
 		return err
 	}
+	if g.drift == publish.Immutable {
+		// Nothing can be written into it; it is ours, so it makes way for a new one.
+		if err := r.Delete(ctx, g.existing, client.Preconditions{UID: &g.existing.UID}); client.IgnoreNotFound(err) != nil {
+			return writeFailure(g.existing, err)
+		}
+		g.existing = nil
+	}
 	s := publish.Build(g.existing, desired)
 	err = r.send(ctx, g.existing, s)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
@@ -58,14 +65,6 @@ func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map
 
 func (r *GrantReconciler) send(ctx context.Context, existing, s *corev1.Secret) error {
 	if existing == nil {
-		return r.Create(ctx, s)
-	}
-	if existing.Immutable != nil && *existing.Immutable {
-		// Nothing can be written into it; it is ours, so it makes way for a new one.
-		if err := r.Delete(ctx, existing, client.Preconditions{UID: &existing.UID}); client.IgnoreNotFound(err) != nil {
-			return err
-		}
-		s.ResourceVersion, s.UID, s.Immutable = "", "", nil
 		return r.Create(ctx, s)
 	}
 	return r.Update(ctx, s)

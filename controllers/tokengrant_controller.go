@@ -1,10 +1,12 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -48,19 +50,37 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		return ctrl.Result{}, nil // The owner reference takes the Secret away.
 	}
 	out, wait, err := r.reconcile(ctx, &grant)
-	if err != nil {
-		return ctrl.Result{}, err
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return ctrl.Result{}, err // What was learnt while stopping is nobody's fault.
 	}
+	past := r.memory.of(request.NamespacedName, grant.UID)
+	out.carry(past.unsaved)
+	err = r.saveStatus(ctx, &grant, out)
+	if past.unsaved = nil; err != nil {
+		past.unsaved = &out
+	}
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: conflictPause}, nil
+	}
+	return ctrl.Result{RequeueAfter: wait}, client.IgnoreNotFound(err)
+}
+
+// conflictPause lets the cache catch up with what the API server has.
+const conflictPause = 100 * time.Millisecond
+
+// saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
+func (r *GrantReconciler) saveStatus(ctx context.Context, grant *v1alpha1.TokenGrant, out outcome) error {
 	before := grant.DeepCopy()
 	out.apply(&grant.Status)
-	if !equality.Semantic.DeepEqual(before.Status, grant.Status) {
-		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := r.Status().Patch(ctx, &grant, patch); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
-		}
-		r.announce(before, &grant)
+	if equality.Semantic.DeepEqual(before.Status, grant.Status) {
+		return nil
 	}
-	return ctrl.Result{RequeueAfter: wait}, nil
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Status().Patch(ctx, grant, patch); err != nil {
+		return err
+	}
+	r.announce(before, grant)
+	return nil
 }
 
 // reconcile does everything but the status, and says how long to wait; 0 is until something changes.
@@ -70,7 +90,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	if err := r.restore(ctx, g, missing); err != nil {
+	if err := r.restore(ctx, g); err != nil {
 		return outcome{}, 0, err
 	}
 	decision := plan.Decide(r.planInput(g, missing))
@@ -88,7 +108,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
 	out.now = g.now
 	r.remember(g, &out, decision)
-	if err := r.expire(ctx, g, decision, out); err != nil {
+	if err := r.tidy(ctx, g, decision, out); err != nil {
 		return outcome{}, 0, err
 	}
 	decision = plan.Decide(r.planInput(g, missing))
@@ -120,7 +140,7 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 		return err
 	}
 	out.minted = true
-	return r.removeRenamed(ctx, g.grant)
+	return nil
 }
 
 // recheck asks Nextcloud about the token in the Secret.
@@ -132,12 +152,12 @@ func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome
 
 // restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
 // else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.
-func (r *GrantReconciler) restore(ctx context.Context, g *gathered, missing *failure) error {
+func (r *GrantReconciler) restore(ctx context.Context, g *gathered) error {
 	if g.drift == publish.None && !g.reshaped || g.drift == publish.Foreign || g.grant.Spec.Suspend {
 		return nil
 	}
 	var err error
-	if m := g.restorable(missing); m != nil {
+	if m := g.restorable(); m != nil {
 		err = r.publish(ctx, g, m)
 	} else if g.drift == publish.Metadata && g.record != nil {
 		err = r.writeSecret(ctx, g, g.existing.Data, *g.record)
@@ -190,8 +210,12 @@ func verdictFailure(v *nextcloud.Verdict) *failure {
 	return &failure{reason: v.Reason, message: v.Message, retryAfter: v.RetryAfter}
 }
 
-// expire removes a Secret whose token has died, where the user wants that.
-func (r *GrantReconciler) expire(ctx context.Context, g *gathered, d plan.Decision, out outcome) error {
+// tidy removes a Secret whose token has died, where the user wants that, and the one of a former name, once the new
+// one is there.
+func (r *GrantReconciler) tidy(ctx context.Context, g *gathered, d plan.Decision, out outcome) error {
+	if former := g.grant.Status.SecretName; g.record != nil && former != "" && former != secretName(g.grant) {
+		return r.deleteSecret(ctx, g.grant, former)
+	}
 	if out.minted || d.UnusableReason != v1alpha1.ReasonTokenExpired || g.grant.Spec.Secret.OnExpiry != v1alpha1.OnExpiryDelete {
 		return nil
 	}
@@ -201,13 +225,5 @@ func (r *GrantReconciler) expire(ctx context.Context, g *gathered, d plan.Decisi
 	g.past.minted = nil
 	r.memory.setWritten(g.past, "")
 	g.existing, g.record, g.drift = nil, nil, publish.Missing
-	return nil
-}
-
-// removeRenamed takes the Secret of the former name away, once the new one is there.
-func (r *GrantReconciler) removeRenamed(ctx context.Context, grant *v1alpha1.TokenGrant) error {
-	if old := grant.Status.SecretName; old != "" && old != secretName(grant) {
-		return r.deleteSecret(ctx, grant, old)
-	}
 	return nil
 }

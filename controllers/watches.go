@@ -30,10 +30,9 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	ours := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.TokenGrant{}, handler.OnlyControllerOwner())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
-		Watches(&corev1.Secret{}, ours, builder.WithPredicates(r.notOurWriting())).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfSecret), builder.WithPredicates(r.notOurWriting())).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
@@ -138,6 +137,11 @@ func (r *GrantReconciler) grantsReferringTo(ctx context.Context, kind, namespace
 		requests = append(requests, r.grantsOfIssuer(ctx, &clusterIssuers.Items[i])...)
 	}
 	return requests
+}
+
+// grantsOfSecret finds all grants that write a Secret: its owner, and those that wait for it to go.
+func (r *GrantReconciler) grantsOfSecret(ctx context.Context, s client.Object) []ctrl.Request {
+	return r.grants(ctx, client.InNamespace(s.GetNamespace()), client.MatchingFields{refersTo: kindSecret + "/" + s.GetName()})
 }
 
 func (r *GrantReconciler) grantsOfIssuer(ctx context.Context, issuer client.Object) []ctrl.Request {

@@ -17,6 +17,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Client",type=string,priority=1,JSONPath=`.status.token.clientID`
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
 // +kubebuilder:printcolumn:name="Refresh",type=string,priority=1,JSONPath=`.status.refreshAt`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccount) || !has(self.spec.serviceAccount.clientSecretRef) || self.spec.serviceAccount.clientSecretRef.name != (has(self.spec.secret.name) && size(self.spec.secret.name) > 0 ? self.spec.secret.name : self.metadata.name)",message="the token would be written into the Secret that holds the client secret: set spec.secret.name to another name"
 type TokenGrant struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -220,7 +221,7 @@ type NextcloudCheck struct {
 	// +optional
 	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="interval must be between 10s and 24h"
-	Interval metav1.Duration `json:"interval,omitempty"`
+	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// policy Enforce keeps a token that Nextcloud rejects out of the Secret; Warn publishes it and says so.
 	// A Nextcloud that does not answer never blocks.

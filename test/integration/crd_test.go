@@ -50,6 +50,7 @@ func TestRefusedByTheAPIServer(t *testing.T) {
 		{"a label of the operator", "TokenGrant", `secret: {labels: {app.kubernetes.io/managed-by: me}}`, "belong to the operator"},
 		{"an annotation of the operator", "TokenGrant", `secret: {annotations: {tokengrant.dev/published: x}}`, "belong to the operator"},
 		{"a label value with a space", "TokenGrant", `secret: {labels: {a: "b c"}}`, "labels must be valid"},
+		{"the credential's own Secret", "TokenGrant", `secret: {name: s}`, "set spec.secret.name to another name"},
 		{"an unknown expiry policy", "TokenGrant", `secret: {onExpiry: Burn}`, `supported values: "Keep", "Delete"`},
 		{"a client without ID", "TokenGrant", `serviceAccount: {clientSecretRef: {name: s}}`, "clientID: Required value"},
 		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: null}`, "clientSecretRef: Required value"},

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ import (
 )
 
 // patience is how long a test waits for what should take a second on an idle machine.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 func logs(on bool) io.Writer {
 	if on {
@@ -284,4 +285,21 @@ func contains(t *testing.T, message string, parts ...string) {
 		}
 	}
 	t.Log(message)
+}
+
+// claimsIn reads the claims of the token in a Secret, and headerIn its header.
+func claimsIn(t *testing.T, s *corev1.Secret) map[string]any { return partOf(t, s, 1) }
+func headerIn(t *testing.T, s *corev1.Secret) map[string]any { return partOf(t, s, 0) }
+
+func partOf(t *testing.T, s *corev1.Secret, part int) map[string]any {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(string(s.Data["access_token"]), ".")[part])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields
 }

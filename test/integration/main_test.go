@@ -81,6 +81,10 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 	if err := grantRole(ctx, cluster.admin, "tokengrant-manager"); err != nil {
 		return 1, err
 	}
+	// The tests wait for servers most of the time, more than there are processors.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		return 1, err
+	}
 	return m.Run(), nil
 }
 
