@@ -296,3 +296,17 @@ func TestTransitionTimeMovesWithTheStatusOnly(t *testing.T) {
 		t.Errorf("Ready turned at %s, want %s", c.LastTransitionTime, noon)
 	}
 }
+
+// TestSecondRunChangesNothing: what is written once must not differ when it is written again, or every reconcile patches.
+func TestSecondRunChangesNothing(t *testing.T) {
+	for name, o := range map[string]outcome{
+		"holding": holding(), "empty": empty(), "stalled": and(empty(), failing(v1alpha1.ReasonSecretConflict)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			later := and(o, func(o *outcome) { o.now = noon.Add(time.Minute) })
+			if diff := cmp.Diff(after(o), after(o, later)); diff != "" {
+				t.Errorf("status (-once +twice):\n%s", diff)
+			}
+		})
+	}
+}
