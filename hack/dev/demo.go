@@ -39,7 +39,7 @@ func demo(ctx context.Context, out io.Writer, keep bool) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		stack.Say(ctx, "interrupted: stopping everything")
+		stack.Sayf(ctx, "interrupted: stopping everything")
 		return errors.Join(errors.New("interrupted"), s.stop())
 	case err != nil:
 		fmt.Fprint(out, s.postMortem(ctx))
@@ -52,7 +52,7 @@ func demo(ctx context.Context, out io.Writer, keep bool) error {
 	if err := s.stop(); err != nil {
 		return err
 	}
-	stack.Say(ctx, "everything is stopped and removed")
+	stack.Sayf(ctx, "everything is stopped and removed")
 	return nil
 }
 
@@ -62,10 +62,12 @@ func (s *setup) postMortem(ctx context.Context) string {
 	if s.operator == nil {
 		return ""
 	}
-	described, err := s.kubectl(ctx, nil, "describe", "tokengrants", "--all-namespaces")
+	const why = `{range .items[*]}{.metadata.name}: {.status.conditions[?(@.type=="Ready")].reason}: ` +
+		`{.status.conditions[?(@.type=="Ready")].message}{"\n"}{end}`
+	grants, err := s.kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace, "--output=jsonpath="+why)
 	if err != nil {
-		described = err.Error()
+		grants = err.Error()
 	}
 	log := s.operator.Logs()[0]
-	return fmt.Sprintf("\n%s\nthe end of %s:\n%s\n", described, log, stack.Tail(log, 20))
+	return fmt.Sprintf("\n%s\nthe end of %s:\n%s\n", grants, log, stack.Tail(log, 20))
 }

@@ -21,14 +21,20 @@ import (
 )
 
 func main() {
+	os.Exit(run())
+}
+
+// run returns the exit code.
+func run() int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second Ctrl-C does not wait for the clean-up
 	ctx = stack.WithProgress(ctx, stack.NewProgress(os.Stdout))
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndev: %v\n", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func command() *cobra.Command {

@@ -127,7 +127,7 @@ func (s *setup) startOperator(ctx context.Context) error {
 			return err
 		}
 	}
-	stack.Say(ctx, "the CRDs, the namespace %s and config/rbac are installed", operatorNamespace)
+	stack.Sayf(ctx, "the CRDs, the namespace %s and config/rbac are installed", operatorNamespace)
 	_, kubeconfig, err := s.plane.ServiceAccount(ctx, operatorNamespace, operatorServiceAccount)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *setup) stop() error {
 // abandon ends everything after a failure and keeps the logs.
 func (s *setup) abandon(ctx context.Context) {
 	if err := s.halt(); err != nil {
-		stack.Say(ctx, "stopping: %v", err)
+		stack.Sayf(ctx, "stopping: %v", err)
 	}
 }
 

@@ -64,7 +64,7 @@ func (w *walk) apply(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("config/samples: %w", err)
 	}
-	stack.Say(ctx, "applying config/samples, with the issuer %s and the Nextcloud %s", w.keycloak.Issuer(realm.Name), w.nextcloud.URL)
+	stack.Sayf(ctx, "applying config/samples, with the issuer %s and the Nextcloud %s", w.keycloak.Issuer(realm.Name), w.nextcloud.URL)
 	applied, err := w.kubectl(ctx, bytes.NewReader(located), "apply", "-f", "-")
 	w.show(applied)
 	return err
@@ -75,7 +75,7 @@ func (w *walk) await(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Say(ctx, "the grants are Ready")
+	stack.Sayf(ctx, "the grants are Ready")
 	table, err := w.kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace)
 	w.show(table)
 	return err
@@ -86,7 +86,7 @@ func (w *walk) showSecret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Say(ctx, "Secret %s/%s holds", grantNamespace, secretName)
+	stack.Sayf(ctx, "Secret %s/%s holds", grantNamespace, secretName)
 	var lines strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(secret.Data)) {
 		value := string(secret.Data[key])
@@ -100,7 +100,7 @@ func (w *walk) showSecret(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Say(ctx, "the token says")
+	stack.Sayf(ctx, "the token says")
 	w.show(claims.indented)
 	return nil
 }
@@ -127,10 +127,10 @@ func (w *walk) askNextcloud(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Say(ctx, "Nextcloud answers GET %s with %s", path, response.Status)
+	stack.Sayf(ctx, "Nextcloud answers GET %s with %s", path, response.Status)
 	w.show(strings.TrimSpace(string(body)) + "\n")
 	if response.StatusCode != http.StatusOK {
-		return errors.New("Nextcloud did not accept the token")
+		return errors.New("the token was not accepted")
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (w *walk) awaitRefresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Say(ctx, "waiting for the refresh of token %s, which lives until %s", before.JTI, before.expiry().Format(time.TimeOnly))
+	stack.Sayf(ctx, "waiting for the refresh of token %s, which lives until %s", before.JTI, before.expiry().Format(time.TimeOnly))
 	after := before
 	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
 		after, err = w.held(ctx)
@@ -149,11 +149,11 @@ func (w *walk) awaitRefresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the token was not refreshed: %w", err)
 	}
-	left := before.expiry().Sub(time.Now()).Round(100 * time.Millisecond)
+	left := time.Until(before.expiry()).Round(100 * time.Millisecond)
 	if left <= 0 {
 		return fmt.Errorf("the token was refreshed %s after its expiry", -left)
 	}
-	stack.Say(ctx, "refreshed, with %s of the old token's life left", left)
+	stack.Sayf(ctx, "refreshed, with %s of the old token's life left", left)
 	w.show(fmt.Sprintf("old  %s  expires %s\nnew  %s  expires %s\n",
 		before.JTI, before.expiry().Format(time.RFC3339), after.JTI, after.expiry().Format(time.RFC3339)))
 	return nil

@@ -105,7 +105,7 @@ func buildKubernetes(ctx context.Context, module, out string) error {
 	if err != nil {
 		return err
 	}
-	Say(ctx, "building etcd, kube-apiserver, kube-controller-manager and kubectl %s from Go modules (some minutes, once)", version)
+	Sayf(ctx, "building etcd, kube-apiserver, kube-controller-manager and kubectl %s from Go modules (some minutes, once)", version)
 	elapsed := took(ctx)
 	// -v prints one line for each compiled package: the only sign of progress go build gives.
 	cmd := goCommand(ctx, module, "build", "-v", "-mod=readonly", "-trimpath",
@@ -122,7 +122,7 @@ func buildKubernetes(ctx context.Context, module, out string) error {
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, output.end())
 	}
-	Say(ctx, "built in %s", elapsed())
+	Sayf(ctx, "built in %s", elapsed())
 	// The main package of etcd's server is called server.
 	return os.Rename(filepath.Join(out, "server"), filepath.Join(out, "etcd"))
 }
@@ -195,7 +195,7 @@ func goBuild(ctx context.Context, pkg string) (string, error) {
 		if err != nil {
 			return fmt.Errorf("go build %s: %w\n%s", pkg, err, output)
 		}
-		Say(ctx, "built %s in %s", pkg, elapsed())
+		Sayf(ctx, "built %s in %s", pkg, elapsed())
 		return nil
 	})
 }

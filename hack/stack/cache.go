@@ -95,7 +95,7 @@ func locked(ctx context.Context, file string, do func() error) error {
 		err := syscall.Flock(int(handle.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			if !said {
-				Say(ctx, "waiting for another program that holds %s", file)
+				Sayf(ctx, "waiting for another program that holds %s", file)
 				said = true
 			}
 			return false, nil

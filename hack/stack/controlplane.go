@@ -64,12 +64,12 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (*ControlPlan
 	if err := c.boot(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("control plane: %w", err), c.Stop())
 	}
-	Say(ctx, "etcd and kube-apiserver are up at %s (%s)", c.URL, elapsed())
+	Sayf(ctx, "etcd and kube-apiserver are up at %s (%s)", c.URL, elapsed())
 	return c, nil
 }
 
 func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
-	if err := c.identities(); err != nil {
+	if err := c.identities(ctx); err != nil {
 		return err
 	}
 	etcdURL, err := c.runEtcd(ctx)
@@ -86,7 +86,7 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 		}
 	}
 	if c.Assets.ControllerManager == "" {
-		Say(ctx, "KUBEBUILDER_ASSETS has no kube-controller-manager: nothing collects garbage")
+		Sayf(ctx, "KUBEBUILDER_ASSETS has no kube-controller-manager: nothing collects garbage")
 		return nil
 	}
 	return c.runControllerManager(ctx)
@@ -94,12 +94,12 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 
 // identities makes the certificates, the key that signs service account tokens,
 // and the administrator.
-func (c *ControlPlane) identities() error {
+func (c *ControlPlane) identities(ctx context.Context) error {
 	authority, err := newAuthority("tokengrant-kubernetes")
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,11 +155,11 @@ func (c *ControlPlane) kubeconfig(name string, user *clientcmdapi.AuthInfo) (*re
 }
 
 func (c *ControlPlane) runEtcd(ctx context.Context) (url string, err error) {
-	client, err := freePort()
+	client, err := freePort(ctx)
 	if err != nil {
 		return "", err
 	}
-	peer, err := freePort()
+	peer, err := freePort(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // answers reports whether a GET of the URL ends with status 200.
-func answers(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func answers(ctx context.Context, client *http.Client, target string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return err
 	}
@@ -20,7 +20,7 @@ func answers(ctx context.Context, client *http.Client, url string) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", url, response.Status)
+		return fmt.Errorf("GET %s: %s", target, response.Status)
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func StartKeycloak(ctx context.Context, o KeycloakOptions) (*Keycloak, error) {
 	if err := k.boot(ctx, o, prepared); err != nil {
 		return nil, errors.Join(fmt.Errorf("Keycloak %s: %w", o.Version, err), k.Stop())
 	}
-	Say(ctx, "Keycloak %s is up at %s (%s)", k.Version, k.URL, elapsed())
+	Sayf(ctx, "Keycloak %s is up at %s (%s)", k.Version, k.URL, elapsed())
 	return k, nil
 }
 
@@ -78,7 +78,7 @@ func (k *Keycloak) boot(ctx context.Context, o KeycloakOptions, prepared string)
 	}
 	port := o.Port
 	if port == 0 {
-		free, err := freePort()
+		free, err := freePort(ctx)
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func KeycloakDist(ctx context.Context, version string) (string, error) {
 	dir := filepath.Join(cache, "keycloak", "dist-"+version+"-"+sum[:8])
 	return dir, prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
 		elapsed := took(ctx)
-		Say(ctx, "fetching Keycloak %s through Maven", version)
+		Sayf(ctx, "fetching Keycloak %s through Maven", version)
 		archive, err := fetchKeycloak(ctx, version, temporary)
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func KeycloakDist(ctx context.Context, version string) (string, error) {
 		if err := unpack(archive, sum, temporary); err != nil {
 			return err
 		}
-		Say(ctx, "Keycloak %s is fetched, verified and unpacked (%s)", version, elapsed())
+		Sayf(ctx, "Keycloak %s is fetched, verified and unpacked (%s)", version, elapsed())
 		return os.Remove(archive)
 	})
 }
@@ -89,7 +89,7 @@ func keycloakSum(version string) (string, error) {
 func fetchKeycloak(ctx context.Context, version, dir string) (string, error) {
 	maven, err := exec.LookPath("mvn")
 	if err != nil {
-		return "", fmt.Errorf("Maven is needed to fetch Keycloak (Debian package maven): %w", err)
+		return "", fmt.Errorf("no Maven to fetch Keycloak with (Debian package maven): %w", err)
 	}
 	output, err := exec.CommandContext(ctx, maven, "--batch-mode", "--quiet", mavenCopyGoal,
 		"-Dartifact=org.keycloak:"+keycloakArtifact+":"+version+":zip", "-DoutputDirectory="+dir).CombinedOutput()
@@ -175,7 +175,7 @@ func PrepareKeycloak(ctx context.Context, version string, features ...string) (s
 	dir := filepath.Join(filepath.Dir(dist), "optimized-"+version+"-"+key)
 	return dir, prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
 		elapsed := took(ctx)
-		Say(ctx, "preparing Keycloak %s: %s, then a first start", version, strings.Join(build, " "))
+		Sayf(ctx, "preparing Keycloak %s: %s, then a first start", version, strings.Join(build, " "))
 		if err := linkDist(dist, temporary); err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func PrepareKeycloak(ctx context.Context, version string, features ...string) (s
 		if err := fillDatabase(ctx, temporary); err != nil {
 			return err
 		}
-		Say(ctx, "Keycloak %s is prepared (%s)", version, elapsed())
+		Sayf(ctx, "Keycloak %s is prepared (%s)", version, elapsed())
 		return nil
 	})
 }
@@ -226,14 +226,14 @@ func buildKeycloak(ctx context.Context, dir string, args []string) error {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("Keycloak's build failed: %w\n%s", err, output.Bytes())
+		return fmt.Errorf("the build of Keycloak failed: %w\n%s", err, output.Bytes())
 	}
 	return nil
 }
 
 // fillDatabase starts and stops Keycloak once, so that its database exists.
 func fillDatabase(ctx context.Context, dir string) error {
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return err
 	}

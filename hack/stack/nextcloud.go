@@ -33,19 +33,19 @@ type Nextcloud struct {
 // $NEXTCLOUD_URL set it starts nothing and takes that server, which must trust
 // the issuer already; Stop and Start then do nothing.
 func StartNextcloud(ctx context.Context, o NextcloudOptions) (*Nextcloud, error) {
-	if real := strings.TrimSuffix(os.Getenv("NEXTCLOUD_URL"), "/"); real != "" {
-		if err := answers(ctx, http.DefaultClient, real+"/status.php"); err != nil {
+	if server := strings.TrimSuffix(os.Getenv("NEXTCLOUD_URL"), "/"); server != "" {
+		if err := answers(ctx, http.DefaultClient, server+"/status.php"); err != nil {
 			return nil, fmt.Errorf("NEXTCLOUD_URL: %w", err)
 		}
-		Say(ctx, "using the Nextcloud at %s", real)
-		return &Nextcloud{Service: &Service{}, URL: real}, nil
+		Sayf(ctx, "using the Nextcloud at %s", server)
+		return &Nextcloud{Service: &Service{}, URL: server}, nil
 	}
 	program, err := goBuild(ctx, "./nextcloud/nextcloudtest/cmd/nextcloud-standin")
 	if err != nil {
 		return nil, err
 	}
 	elapsed := took(ctx)
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func StartNextcloud(ctx context.Context, o NextcloudOptions) (*Nextcloud, error)
 	if err != nil {
 		return nil, errors.Join(err, n.Stop())
 	}
-	Say(ctx, "the Nextcloud stand-in is up at %s (%s)", n.URL, elapsed())
+	Sayf(ctx, "the Nextcloud stand-in is up at %s (%s)", n.URL, elapsed())
 	return n, nil
 }
 

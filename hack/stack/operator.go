@@ -42,11 +42,11 @@ func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
 		return nil, err
 	}
 	elapsed := took(ctx)
-	metrics, err := freePort()
+	metrics, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	probes, err := freePort()
+	probes, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Stop())
 	}
-	Say(ctx, "the operator is up (%s)", elapsed())
+	Sayf(ctx, "the operator is up (%s)", elapsed())
 	return m, nil
 }
 

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -24,16 +25,19 @@ var ports = struct {
 
 // freePort returns a TCP port of 127.0.0.1 nobody listens on and which this
 // program has not been given before.
-func freePort() (int, error) {
+func freePort(ctx context.Context) (int, error) {
 	ports.Lock()
 	defer ports.Unlock()
-	var last error
+	var (
+		listening net.ListenConfig
+		last      error
+	)
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		if ports.given[port] {
 			continue
 		}
-		listener, err := net.Listen("tcp", loopback(port))
+		listener, err := listening.Listen(ctx, "tcp", loopback(port))
 		if err != nil {
 			last = err
 			continue

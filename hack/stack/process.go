@@ -71,8 +71,11 @@ func (s *server) start(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), s.stop())
 	}
-	return errors.Join(fmt.Errorf("%s is not ready: %w (last answer: %v); the end of %s:\n%s",
-		s.name, err, last, s.log(), Tail(s.log(), 15)), s.stop())
+	if last != nil {
+		err = fmt.Errorf("%w (last answer: %w)", err, last)
+	}
+	return errors.Join(fmt.Errorf("%s is not ready: %w; the end of %s:\n%s",
+		s.name, err, s.log(), Tail(s.log(), 15)), s.stop())
 }
 
 func (s *server) spawn(ctx context.Context) error {

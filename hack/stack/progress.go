@@ -28,8 +28,8 @@ func newProgress(out io.Writer, now func() time.Time) *Progress {
 	return &Progress{out: out, now: now, start: now()}
 }
 
-// Say writes one line.
-func (p *Progress) Say(format string, args ...any) {
+// Sayf writes one line.
+func (p *Progress) Sayf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fmt.Fprintf(p.out, "[%6.1fs] %s\n", p.now().Sub(p.start).Seconds(), fmt.Sprintf(format, args...))
@@ -43,7 +43,7 @@ func (p *Progress) every(interval time.Duration, detail func() string) (stop fun
 		for {
 			select {
 			case <-ticker.C:
-				p.Say("%s", detail())
+				p.Sayf("%s", detail())
 			case <-done:
 				return
 			}
@@ -72,9 +72,9 @@ func progress(ctx context.Context) *Progress {
 	return standardError()
 }
 
-// Say writes one line to the progress of ctx.
-func Say(ctx context.Context, format string, args ...any) {
-	progress(ctx).Say(format, args...)
+// Sayf writes one line to the progress of ctx.
+func Sayf(ctx context.Context, format string, args ...any) {
+	progress(ctx).Sayf(format, args...)
 }
 
 // took returns a function that says how long it was since the call of took.

@@ -35,9 +35,11 @@ func (p Process) Alive() bool {
 func recordFile(dir, name string) string { return filepath.Join(dir, name+".process.json") }
 
 func writeRecord(dir, name string, pid int, log string) error {
-	who, err := identity(pid)
-	if err != nil {
-		return nil // it has ended already; the readiness check will say so
+	// A process that has ended already has no identity and stays unrecorded; the
+	// readiness check will say that it has.
+	who, ended := identity(pid)
+	if ended != nil {
+		return removeRecord(dir, name)
 	}
 	data, err := json.Marshal(Process{Name: name, PID: pid, Identity: who, Log: log})
 	if err != nil {
@@ -107,7 +109,7 @@ func (p Process) end(ctx context.Context) error {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, stopGrace, true,
 			func(context.Context) (bool, error) { return !p.Alive(), nil })
 		if err == nil {
-			Say(ctx, "%s stopped (process %d)", p.Name, p.PID)
+			Sayf(ctx, "%s stopped (process %d)", p.Name, p.PID)
 			return nil
 		}
 		if ctx.Err() != nil {

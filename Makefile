@@ -1,0 +1,127 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+IMAGE ?= tokengrant/manager:dev
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 30s
+# Further flags for go test, e.g. TESTFLAGS='-race -v'.
+TESTFLAGS ?=
+
+# The tools are pinned in hack/tools/go.mod, and nowhere else. They are built once for each state of it.
+CACHE := $(or $(TOKENGRANT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokengrant)
+TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env GOVERSION; } | git hash-object --stdin | cut -c1-16)
+# The Keycloaks that are tested, the default one first.
+KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
+# Packages whose tests start no servers.
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench)(/|$$)'
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@/ {printf "%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Code
+
+.PHONY: generate
+generate: tools ## Write the deepcopy code of api/
+	$(TOOLS)/controller-gen object paths=./api/...
+
+.PHONY: manifests
+manifests: tools ## Write the CRDs and config/rbac/role.yaml from the markers in the code
+	$(TOOLS)/controller-gen crd rbac:roleName=manager-role paths=./api/... paths=./controllers/... output:crd:artifacts:config=config/crd/bases
+
+.PHONY: fmt
+fmt: tools ## Format the code
+	$(TOOLS)/golangci-lint fmt
+
+.PHONY: lint
+lint: tools ## Run golangci-lint
+	$(TOOLS)/golangci-lint run --build-tags=integration
+
+.PHONY: vet
+vet: ## Run go vet
+	go vet -tags=integration ./...
+
+.PHONY: tidy
+tidy: ## Tidy go.mod
+	go mod tidy
+
+# Compares with the state before, not with the last commit, so that it can be run before a commit, too.
+STATE = { git status --porcelain; git diff; } | git hash-object --stdin
+.PHONY: verify
+verify: ## Check that generating, formatting and tidying change nothing, then lint
+	@before=$$($(STATE)); \
+	$(MAKE) generate manifests tidy fmt; \
+	if [ "$$before" != "$$($(STATE))" ]; then \
+		git status --short; git --no-pager diff --stat; \
+		echo "make verify: generate, manifests, tidy or fmt changed files: commit them" >&2; exit 1; \
+	fi
+	@$(MAKE) lint
+
+##@ Tests
+
+.PHONY: test
+test: test-unit test-integration ## Run all tests
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no servers
+	go test $(TESTFLAGS) $$($(UNIT))
+
+# One package after the other: they share two cores with the servers they start.
+.PHONY: test-integration
+test-integration: servers ## Run the tests on a real API server and every pinned Keycloak
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/integration/...
+	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
+		KEYCLOAK_VERSION=$$version go test -count=1 -timeout=30m -run='^TestKeycloak' $(TESTFLAGS) ./test/integration -keycloak-version=$$version; \
+	done
+
+.PHONY: e2e
+e2e: servers ## Run the tests that see only the Kubernetes API
+	go test -count=1 -timeout=60m $(TESTFLAGS) ./test/e2e/...
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run='^$$' -bench=. -benchmem $(TESTFLAGS) $$($(UNIT))
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME
+	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$package/*_test.go); do \
+			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package; \
+		done; \
+	done
+
+##@ Run
+
+.PHONY: demo
+demo: ## Start the stack, show a grant from apply to refresh, stop it; KEEP=1 leaves it running
+	KEEP=$(KEEP) go run ./hack/dev demo
+
+.PHONY: demo-down
+demo-down: ## Stop what `make demo KEEP=1` left running
+	go run ./hack/dev down
+
+.PHONY: image
+image: ## Build the container image IMAGE, with docker or buildah
+	@if command -v docker >/dev/null; then set -x; docker build --tag $(IMAGE) .; \
+	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
+	else echo "make image needs docker or buildah" >&2; exit 1; fi
+
+.PHONY: servers
+servers: ## Build and fetch the servers into the cache
+	go run ./hack/dev binaries
+	go run ./hack/dev keycloak-dist
+
+.PHONY: tools
+tools: $(TOOLS)/complete ## Build the tools into the cache
+
+%/complete:
+	@echo "building controller-gen, golangci-lint and kustomize from hack/tools (minutes, once)"
+	cd hack/tools && GOBIN=$* GOWORK=off go install -mod=readonly -trimpath tool
+	touch $@
+
+.PHONY: clean
+clean: demo-down ## Stop the stack and remove what was built here; the cache stays
+	rm -rf bin dist .demo
+	@echo "the cache is in $(CACHE)"
