@@ -17,6 +17,7 @@ import (
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/keycloak"
+	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
 // defaultInterval is the default that stands in the CRD.
@@ -40,6 +41,9 @@ type gathered struct {
 	clientID string
 	auth     keycloak.ClientAuth
 	inputs   plan.Inputs
+
+	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
+	verdict *nextcloud.Verdict
 }
 
 // gather does all the reading. A failure says what is missing; the gathered parts before it are still good, so that
@@ -240,6 +244,10 @@ func (g *gathered) planCheck() *plan.Check {
 	check := &plan.Check{Interval: defaultInterval, Failure: g.past.unsettled}
 	if c.Interval != nil {
 		check.Interval = c.Interval.Duration
+	}
+	if g.verdict != nil {
+		check.LastAt, check.Unsettled = g.now, g.verdict.Outcome != nextcloud.Accepted
+		return check
 	}
 	if n := g.grant.Status.Nextcloud; n != nil && n.CheckedAt != nil {
 		check.LastAt = n.CheckedAt.Time

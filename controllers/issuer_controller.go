@@ -152,32 +152,12 @@ func (r *IssuerReconciler) metadataSource(metadata cache.Cache, kind string) sou
 }
 
 func (r *IssuerReconciler) issuersReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
-	ref := client.MatchingFields{refersTo: kind + "/" + name}
-	var objects []client.Object
-	var err error
-	switch r.New().(type) {
-	case *v1alpha1.TokenIssuer:
-		var list v1alpha1.TokenIssuerList
-		err = r.List(ctx, &list, client.InNamespace(namespace), ref)
-		for i := range list.Items {
-			objects = append(objects, &list.Items[i])
-		}
-	case *v1alpha1.ClusterTokenIssuer:
-		if namespace != r.Issuers.OperatorNamespace {
-			return nil
-		}
-		var list v1alpha1.ClusterTokenIssuerList
-		err = r.List(ctx, &list, ref)
-		for i := range list.Items {
-			objects = append(objects, &list.Items[i])
-		}
-	}
-	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot list issuers")
-	}
 	var requests []ctrl.Request
-	for _, o := range objects {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	mine := r.Issuers.view(r.New()).kind
+	for _, view := range r.Issuers.referringTo(ctx, kind, namespace, name) {
+		if view.kind == mine {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(view.object)})
+		}
 	}
 	return requests
 }

@@ -6,14 +6,12 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -45,6 +43,8 @@ type Issuers struct {
 	References        *References
 	Registry          *issuer.Registry
 	OperatorNamespace string
+	// Namespaces to work in; all when empty.
+	Namespaces []string
 	// AllowHTTP lets issuers and Nextclouds be plain http beyond loopback.
 	AllowHTTP bool
 	UserAgent string
@@ -70,6 +70,36 @@ func (i *Issuers) resolve(ctx context.Context, namespace string, ref v1alpha1.Is
 		return view, failf(v1alpha1.ReasonIssuerNotFound, "%s %q not found%s: create it, or correct spec.issuerRef", view.kind, ref.Name, where)
 	}
 	return i.view(view.object), err
+}
+
+// referringTo finds the issuers of both kinds that refer to a Secret or ConfigMap.
+func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string) []issuerView {
+	var views []issuerView
+	ref := client.MatchingFields{refersTo: kind + "/" + name}
+	if i.worksIn(namespace) {
+		var list v1alpha1.TokenIssuerList
+		if err := i.Reader.List(ctx, &list, client.InNamespace(namespace), ref); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenIssuers")
+		}
+		for n := range list.Items {
+			views = append(views, i.view(&list.Items[n]))
+		}
+	}
+	if namespace == i.OperatorNamespace {
+		var list v1alpha1.ClusterTokenIssuerList
+		if err := i.Reader.List(ctx, &list, ref); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot list ClusterTokenIssuers")
+		}
+		for n := range list.Items {
+			views = append(views, i.view(&list.Items[n]))
+		}
+	}
+	return views
+}
+
+// worksIn says whether grants and issuers of a namespace are this operator's; "" stands for all namespaces.
+func (i *Issuers) worksIn(namespace string) bool {
+	return len(i.Namespaces) == 0 || namespace == "" || slices.Contains(i.Namespaces, namespace)
 }
 
 // view wraps an issuer of either kind.
@@ -141,72 +171,6 @@ func (i *Issuers) checkURL(field, raw string) error {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// allows says whether grants of a namespace may use the issuer's own service account for these audiences.
-// Without an exchange the token carries every audience, so that needs "*".
-func (i *Issuers) allows(ctx context.Context, view issuerView, namespace string, exchange *v1alpha1.Exchange) error {
-	if view.kind != kindClusterTokenIssuer {
-		return nil
-	}
-	wanted := []v1alpha1.Audience{"*"}
-	if exchange != nil {
-		wanted = exchange.Audience
-	}
-	admitted := false
-	for _, rule := range view.allow {
-		ok, err := i.admits(ctx, rule, namespace)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		admitted = true
-		if slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences) {
-			return nil
-		}
-	}
-	if !admitted {
-		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount: add the namespace to spec.allow there, or set spec.serviceAccount here", view, namespace)
-	}
-	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount for %s: add the audience to a rule of spec.allow there, or set spec.serviceAccount here",
-		view, namespace, describeAudience(exchange))
-}
-
-func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace string) (bool, error) {
-	if rule.NamespaceSelector == nil {
-		return slices.Contains(rule.Namespaces, v1alpha1.NamespaceName(namespace)), nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
-	if err != nil {
-		return false, failf(v1alpha1.ReasonInvalidSpec, "spec.allow has a namespaceSelector that is not valid: %v", err)
-	}
-	m, err := i.References.meta(ctx, kindNamespace, types.NamespacedName{Name: namespace})
-	if err != nil || m == nil {
-		return false, err
-	}
-	return selector.Matches(labels.Set(m.Labels)), nil
-}
-
-func describeAudience(exchange *v1alpha1.Exchange) string {
-	if exchange == nil {
-		return `every audience ("*"), as a grant without exchange asks for`
-	}
-	words := make([]string, len(exchange.Audience))
-	for i, a := range exchange.Audience {
-		words[i] = fmt.Sprintf("audience %q", a)
-	}
-	return strings.Join(words, ", ")
-}
-
-func subset[E comparable](part, whole []E) bool {
-	for _, e := range part {
-		if !slices.Contains(whole, e) {
-			return false
-		}
-	}
-	return true
 }
 
 // ready says whether an issuer can serve grants: it has been discovered once, with the URL it has now. Whether it

@@ -25,6 +25,8 @@ type remembered struct {
 	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.
 	failure *plan.Failure
 	tried   string
+	// saved is the resourceVersion of the grant when its status was last written or found to be right.
+	saved string
 	// unsaved is an outcome that could not be written into the status.
 	unsaved *outcome
 	// unsettled is the latest check that was no acceptance.

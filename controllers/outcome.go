@@ -32,19 +32,6 @@ type outcome struct {
 	verdict *nextcloud.Verdict
 }
 
-// carry takes over what a former reconcile found out and could not write, where this one tried nothing itself.
-func (o *outcome) carry(unsaved *outcome) {
-	if unsaved == nil || o.grant.Generation != unsaved.grant.Generation {
-		return
-	}
-	if o.failed == nil && !o.minted {
-		o.failed, o.minted, o.count = unsaved.failed, unsaved.minted, unsaved.count
-	}
-	if o.verdict == nil {
-		o.verdict = unsaved.verdict
-	}
-}
-
 // apply writes the status. It touches no field of which it has learnt nothing.
 func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
 	s.ObservedGeneration = o.grant.Generation
@@ -58,7 +45,7 @@ func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {
 	switch {
 	case o.failed != nil:
 		last := s.LastAttempt
-		if o.failed.stalled() && last != nil && last.Reason == o.failed.reason && last.Message == o.failed.message {
+		if o.failed.stalled() && s.ConsecutiveFailures > 0 && last != nil && last.Reason == o.failed.reason && last.Message == o.failed.message {
 			return // Nothing was tried, and nothing has changed.
 		}
 		s.ConsecutiveFailures = o.count
@@ -140,7 +127,7 @@ func (o outcome) applyReady(s *v1alpha1.TokenGrantStatus) {
 
 // needsSomebody tells what only a person can mend from what time will.
 func (o outcome) needsSomebody(s *v1alpha1.TokenGrantStatus, reason v1alpha1.Reason) bool {
-	if s.ConsecutiveFailures > 0 {
+	if s.LastAttempt != nil && s.ConsecutiveFailures > 0 {
 		reason = s.LastAttempt.Reason
 	}
 	return reason != v1alpha1.ReasonPending && reason != v1alpha1.ReasonTokenExpired && plan.HandlingOf(reason) != plan.Retry

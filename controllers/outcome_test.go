@@ -229,6 +229,9 @@ func TestAttempts(t *testing.T) {
 			failing(v1alpha1.ReasonIssuerNotFound)(o)
 			o.count = 2
 		})}, attempt(noon, v1alpha1.ReasonIssuerNotFound), 2},
+		{"missing once more, after it was there", []outcome{
+			at(earlier, and(holding(), failing(v1alpha1.ReasonIssuerNotFound))), holding(), and(holding(), failing(v1alpha1.ReasonIssuerNotFound)),
+		}, attempt(noon, v1alpha1.ReasonIssuerNotFound), 1},
 		{"what was missing is there again, and no token is due", []outcome{at(earlier, and(holding(), failing(v1alpha1.ReasonIssuerNotFound))), holding()}, attempt(earlier, v1alpha1.ReasonIssuerNotFound), 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

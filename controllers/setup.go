@@ -53,6 +53,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		References:        NewReferences(metadata, mgr.GetAPIReader()),
 		Registry:          issuer.NewRegistry(),
 		OperatorNamespace: o.OperatorNamespace,
+		Namespaces:        o.Namespaces,
 		AllowHTTP:         o.AllowHTTP,
 		UserAgent:         o.UserAgent,
 		Clock:             time,

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -49,14 +50,25 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if !grant.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // The owner reference takes the Secret away.
 	}
+	past := r.memory.of(request.NamespacedName, grant.UID)
+	if olderThan(grant.ResourceVersion, past.saved) {
+		// The cache has not seen our own last status yet; acting on the former one would repeat what was done.
+		if err := r.Live.Get(ctx, request.NamespacedName, &grant); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+	before := grant.DeepCopy()
+	if past.unsaved != nil {
+		// The cache does not know yet what the last reconcile found out.
+		past.unsaved.grant = &grant
+		past.unsaved.apply(&grant.Status)
+	}
 	out, wait, err := r.reconcile(ctx, &grant)
 	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return ctrl.Result{}, err // What was learnt while stopping is nobody's fault.
 	}
-	past := r.memory.of(request.NamespacedName, grant.UID)
-	out.carry(past.unsaved)
-	err = r.saveStatus(ctx, &grant, out)
-	if past.unsaved = nil; err != nil {
+	err = r.saveStatus(ctx, before, &grant, out)
+	if past.unsaved, past.saved = nil, grant.ResourceVersion; err != nil {
 		past.unsaved = &out
 	}
 	if apierrors.IsConflict(err) {
@@ -69,8 +81,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 const conflictPause = 100 * time.Millisecond
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
-func (r *GrantReconciler) saveStatus(ctx context.Context, grant *v1alpha1.TokenGrant, out outcome) error {
-	before := grant.DeepCopy()
+func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha1.TokenGrant, out outcome) error {
 	out.apply(&grant.Status)
 	if equality.Semantic.DeepEqual(before.Status, grant.Status) {
 		return nil
@@ -81,6 +92,12 @@ func (r *GrantReconciler) saveStatus(ctx context.Context, grant *v1alpha1.TokenG
 	}
 	r.announce(before, grant)
 	return nil
+}
+
+// olderThan compares two resourceVersions of one object; false where that cannot be told.
+func olderThan(cached, saved string) bool {
+	order, err := resourceversion.CompareResourceVersion(cached, saved)
+	return err == nil && order < 0
 }
 
 // reconcile does everything but the status, and says how long to wait; 0 is until something changes.
@@ -111,6 +128,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err := r.tidy(ctx, g, decision, out); err != nil {
 		return outcome{}, 0, err
 	}
+	g.verdict = out.verdict
 	decision = plan.Decide(r.planInput(g, missing))
 	out.record, out.usable, out.unusableReason, out.refreshAt = g.record, decision.Usable, decision.UnusableReason, decision.RefreshAt
 	return out, decision.Delay(g.now), nil

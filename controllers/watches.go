@@ -119,22 +119,8 @@ func (r *GrantReconciler) metadataTurned(kind string) predicate.TypedPredicate[*
 func (r *GrantReconciler) grantsReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
 	ref := client.MatchingFields{refersTo: kind + "/" + name}
 	requests := r.grants(ctx, client.InNamespace(namespace), ref)
-	var issuers v1alpha1.TokenIssuerList
-	if err := r.List(ctx, &issuers, client.InNamespace(namespace), ref); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenIssuers")
-	}
-	for i := range issuers.Items {
-		requests = append(requests, r.grantsOfIssuer(ctx, &issuers.Items[i])...)
-	}
-	if namespace != r.Issuers.OperatorNamespace {
-		return requests
-	}
-	var clusterIssuers v1alpha1.ClusterTokenIssuerList
-	if err := r.List(ctx, &clusterIssuers, ref); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot list ClusterTokenIssuers")
-	}
-	for i := range clusterIssuers.Items {
-		requests = append(requests, r.grantsOfIssuer(ctx, &clusterIssuers.Items[i])...)
+	for _, view := range r.Issuers.referringTo(ctx, kind, namespace, name) {
+		requests = append(requests, r.grantsOfIssuer(ctx, view.object)...)
 	}
 	return requests
 }
@@ -153,7 +139,11 @@ func (r *GrantReconciler) grantsOfNamespace(ctx context.Context, namespace strin
 	return r.grants(ctx, client.InNamespace(namespace))
 }
 
-func (r *GrantReconciler) grants(ctx context.Context, options ...client.ListOption) []ctrl.Request {
+func (r *GrantReconciler) grants(ctx context.Context, namespace client.InNamespace, options ...client.ListOption) []ctrl.Request {
+	if !r.Issuers.worksIn(string(namespace)) {
+		return nil
+	}
+	options = append(options, namespace)
 	var list v1alpha1.TokenGrantList
 	if err := r.List(ctx, &list, options...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")

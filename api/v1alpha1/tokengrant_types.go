@@ -219,7 +219,7 @@ type NextcloudCheck struct {
 
 	// interval is how often an unchanged identity is asked about again: between 10s and 24h. The first token always is.
 	// +optional
-	// +kubebuilder:default="10m"
+	// +kubebuilder:default="10m0s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="interval must be between 10s and 24h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 

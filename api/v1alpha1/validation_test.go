@@ -142,7 +142,7 @@ func TestDefaults(t *testing.T) {
 		"spec.serviceAccount.clientSecretRef.method": "Basic",
 		"spec.secret.onExpiry":                       "Keep",
 		"spec.nextcloud.expect.notInGroups":          []any{"admin"},
-		"spec.nextcloud.interval":                    "10m",
+		"spec.nextcloud.interval":                    "10m0s",
 		"spec.nextcloud.policy":                      "Enforce",
 		"spec.nextcloud.caRef.kind":                  "ConfigMap",
 		"spec.nextcloud.caRef.key":                   "ca.crt",

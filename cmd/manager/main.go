@@ -85,7 +85,13 @@ func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
 
 func minTLS(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }
 
+// release is set by the linker where the build has no version of the module, as in the image.
+var release string
+
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

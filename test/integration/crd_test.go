@@ -126,7 +126,7 @@ func TestDefaults(t *testing.T) {
 		"spec.serviceAccount.clientSecretRef.key":    "client-secret",
 		"spec.serviceAccount.clientSecretRef.method": "Basic",
 		"spec.secret.onExpiry":                       "Keep",
-		"spec.nextcloud.interval":                    "10m",
+		"spec.nextcloud.interval":                    "10m0s",
 		"spec.nextcloud.policy":                      "Enforce",
 	} {
 		got, _, _ := unstructured.NestedString(object.Object, strings.Split(path, ".")...)

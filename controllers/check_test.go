@@ -1,0 +1,42 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// TestCheckThatWasJustMade: the status is written after the next wake-up is planned, so the plan must know what
+// Nextcloud has just said, or nobody wakes for the next check.
+func TestCheckThatWasJustMade(t *testing.T) {
+	gathered := func(v *nextcloud.Verdict) *gathered {
+		g := checked()
+		g.Spec.Nextcloud.Interval = &metav1.Duration{Duration: 10 * time.Minute}
+		old := metav1.NewTime(earlier)
+		g.Status.Nextcloud = &v1alpha1.NextcloudStatus{CheckedAt: &old}
+		m := &minted{record: *recordOf(time.Hour)}
+		return &gathered{now: noon, grant: g, past: &remembered{minted: m}, record: &m.record, verdict: v}
+	}
+	for _, tc := range []struct {
+		name    string
+		verdict *nextcloud.Verdict
+		want    *plan.Check
+	}{
+		{"not now", nil, &plan.Check{Interval: 10 * time.Minute, LastAt: earlier, Unsettled: true}},
+		{"accepted", verdict(nextcloud.Accepted, ""), &plan.Check{Interval: 10 * time.Minute, LastAt: noon}},
+		{"rejected", verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudRejected), &plan.Check{Interval: 10 * time.Minute, LastAt: noon, Unsettled: true}},
+		{"no answer", verdict(nextcloud.Unknown, v1alpha1.ReasonNextcloudUnreachable), &plan.Check{Interval: 10 * time.Minute, LastAt: noon, Unsettled: true}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, gathered(tc.verdict).planCheck()); diff != "" {
+				t.Errorf("check (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
