@@ -1,22 +1,25 @@
 package controllers
 
 import (
+	"context"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-// announce records an event where something turned: the reason of a failure, a recovery, a condition. A refresh that
-// goes as it should is no news.
-func (r *GrantReconciler) announce(before, after *v1alpha1.TokenGrant) {
+// announce records an event and a line in the log where something turned: the reason of a failure, a recovery, a
+// condition. A refresh that goes as it should is no news.
+func (r *GrantReconciler) announce(ctx context.Context, before, after *v1alpha1.TokenGrant) {
 	was, is := before.Status, after.Status
 	switch {
-	case is.ConsecutiveFailures > 0 && (was.ConsecutiveFailures == 0 || was.LastAttempt == nil || was.LastAttempt.Reason != is.LastAttempt.Reason):
-		r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, is.LastAttempt.Reason, "Refresh", "%s", is.LastAttempt.Message)
-	case is.ConsecutiveFailures == 0 && is.Token != nil && (was.Token == nil || was.ConsecutiveFailures > 0):
-		r.Recorder.Eventf(after, nil, corev1.EventTypeNormal, v1alpha1.ReasonPublished, "Refresh", "Secret %q holds a verified token.", is.SecretName)
+	case failing(is) && (!failing(was) || was.LastAttempt.Reason != is.LastAttempt.Reason):
+		r.tell(ctx, after, corev1.EventTypeWarning, is.LastAttempt.Reason, is.LastAttempt.Message)
+	case !failing(is) && is.Token != nil && (was.Token == nil || failing(was)):
+		r.tell(ctx, after, corev1.EventTypeNormal, v1alpha1.ReasonPublished, "Secret \""+is.SecretName+"\" holds a verified token.")
 	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionLifetimeSufficient} {
 		if c := turned(was.Conditions, is.Conditions, kind); c != nil {
@@ -24,9 +27,18 @@ func (r *GrantReconciler) announce(before, after *v1alpha1.TokenGrant) {
 			if c.Status == metav1.ConditionTrue {
 				severity = corev1.EventTypeNormal
 			}
-			r.Recorder.Eventf(after, nil, severity, c.Reason, "Check", "%s", c.Message)
+			r.tell(ctx, after, severity, c.Reason, c.Message)
 		}
 	}
+}
+
+func (r *GrantReconciler) tell(ctx context.Context, grant *v1alpha1.TokenGrant, severity, reason, message string) {
+	r.Recorder.Eventf(grant, nil, severity, reason, "Refresh", "%s", message)
+	ctrl.LoggerFrom(ctx).Info("TokenGrant turned", "reason", reason, "message", message)
+}
+
+func failing(s v1alpha1.TokenGrantStatus) bool {
+	return s.ConsecutiveFailures > 0 && s.LastAttempt != nil
 }
 
 // turned gives a condition whose status or reason has changed. One that starts out as it should be is no news.

@@ -64,9 +64,14 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		past.unsaved.apply(&grant.Status)
 	}
 	out, wait, err := r.reconcile(ctx, &grant)
-	if err = cmp.Or(err, ctx.Err()); err != nil {
-		return ctrl.Result{}, err // What was learnt while stopping is nobody's fault.
+	if !out.minted {
+		err = cmp.Or(err, ctx.Err()) // What failed while stopping is nobody's fault.
 	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	err = r.saveStatus(ctx, before, &grant, out)
 	if past.unsaved, past.saved = nil, grant.ResourceVersion; err != nil {
 		past.unsaved = &out
@@ -90,8 +95,13 @@ func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha
 	if err := r.Status().Patch(ctx, grant, patch); err != nil {
 		return err
 	}
-	r.announce(before, grant)
+	r.announce(ctx, before, grant)
 	return nil
+}
+
+// detached gives a context that outlives the stop of the operator by a moment.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }
 
 // olderThan compares two resourceVersions of one object; false where that cannot be told.
@@ -154,6 +164,9 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 			return &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
 		}
 	}
+	// A token that was minted is written, also when the operator is being stopped.
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	if err := r.publish(ctx, g, m); err != nil {
 		return err
 	}

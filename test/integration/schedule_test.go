@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +32,12 @@ func TestRefreshRequestMintsOnceForEachValue(t *testing.T) {
 		change(w, g, func(g *v1alpha1.TokenGrant) {
 			g.Annotations = map[string]string{v1alpha1.RefreshRequestedAnnotation: value}
 		})
-		w.eventually("a refresh", func() (bool, string) { return exchanges(s) == i+2, "" })
+		w.awaitSecret(g, "answers the request", func(s *corev1.Secret) bool {
+			return strings.Contains(s.Annotations[v1alpha1.PublishedAnnotation], `"request":"`+value+`"`)
+		})
+		if got := exchanges(s); got != i+2 {
+			t.Errorf("exchanges = %d, want %d", got, i+2)
+		}
 	}
 	w.restart()
 	settled(t, s, 3)
