@@ -37,7 +37,7 @@ fmt: tools ## Format the code
 
 .PHONY: lint
 lint: tools ## Run golangci-lint
-	$(TOOLS)/golangci-lint run --build-tags=integration
+	$(TOOLS)/golangci-lint run --allow-parallel-runners --build-tags=integration
 
 .PHONY: vet
 vet: ## Run go vet
@@ -104,9 +104,9 @@ demo-down: ## Stop what `make demo KEEP=1` left running
 
 .PHONY: image
 image: ## Build the container image IMAGE, with docker or buildah
-	@if command -v docker >/dev/null; then set -x; docker build --tag $(IMAGE) .; \
+	@if docker info >/dev/null 2>&1; then set -x; docker build --tag $(IMAGE) .; \
 	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
-	else echo "make image needs docker or buildah" >&2; exit 1; fi
+	else echo "make image needs buildah, or docker with a daemon that runs" >&2; exit 1; fi
 
 .PHONY: servers
 servers: ## Build and fetch the servers into the cache
