@@ -16,9 +16,9 @@ import (
 func (r *GrantReconciler) announce(ctx context.Context, before, after *v1alpha1.TokenGrant) {
 	was, is := before.Status, after.Status
 	switch {
-	case failing(is) && (!failing(was) || was.LastAttempt.Reason != is.LastAttempt.Reason):
+	case isFailing(is) && (!isFailing(was) || was.LastAttempt.Reason != is.LastAttempt.Reason):
 		r.tell(ctx, after, corev1.EventTypeWarning, is.LastAttempt.Reason, is.LastAttempt.Message)
-	case !failing(is) && is.Token != nil && (was.Token == nil || failing(was)):
+	case !isFailing(is) && is.Token != nil && (was.Token == nil || isFailing(was)):
 		r.tell(ctx, after, corev1.EventTypeNormal, v1alpha1.ReasonPublished, "Secret \""+is.SecretName+"\" holds a verified token.")
 	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionLifetimeSufficient} {
@@ -37,7 +37,7 @@ func (r *GrantReconciler) tell(ctx context.Context, grant *v1alpha1.TokenGrant, 
 	ctrl.LoggerFrom(ctx).Info("TokenGrant turned", "reason", reason, "message", message)
 }
 
-func failing(s v1alpha1.TokenGrantStatus) bool {
+func isFailing(s v1alpha1.TokenGrantStatus) bool {
 	return s.ConsecutiveFailures > 0 && s.LastAttempt != nil
 }
 
