@@ -57,7 +57,7 @@ func (c Client) post(ctx context.Context, a asked, params url.Values) (Token, er
 		return Token{}, &Error{Op: a.op, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error()}
 	}
 	var expiresIn *int64
-	hc := withReader(c.HTTP, a.op, func(resp *http.Response, body []byte) ([]byte, error) {
+	hc := withReader(c.HTTP, a.op, func(_ string, resp *http.Response, body []byte) ([]byte, error) {
 		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 			// x/oauth2 would read a JSON object that calls itself text/plain as a form.
 			resp.Header.Set("Content-Type", "application/json")

@@ -42,7 +42,7 @@ func Discover(ctx context.Context, hc *http.Client, issuerURL string) (*Provider
 	if hint := unfit(issuerURL); hint != "" {
 		return nil, invalidIssuer("", hint)
 	}
-	ctx = oidc.ClientContext(ctx, withReader(hc, opDiscovery, documentOnly(opDiscovery)))
+	ctx = oidc.ClientContext(ctx, withReader(hc, opDiscovery, documentOnly))
 	found, err := oidc.NewProvider(ctx, issuerURL)
 	if err != nil {
 		return nil, discoveryError(err)

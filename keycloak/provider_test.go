@@ -93,7 +93,7 @@ func TestDiscoverRefusesWhatIsNoIssuer(t *testing.T) {
 		{"token_endpoint on another host", func(doc, origin string) string {
 			return strings.ReplaceAll(doc, `"token_endpoint": "`+origin, `"token_endpoint": "https://evil.example`)
 		}, "token_endpoint of the discovery document is not on http://127.0.0.1:"},
-		{"token_endpoint with another scheme", func(doc, origin string) string {
+		{"token_endpoint with another scheme", func(doc, _ string) string {
 			return strings.ReplaceAll(doc, `"token_endpoint": "http:`, `"token_endpoint": "https:`)
 		}, "token_endpoint of the discovery document is not on"},
 		{"jwks_uri on another port", func(doc, origin string) string {

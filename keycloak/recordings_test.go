@@ -25,28 +25,21 @@ var meaning = []struct{ reason, recordings string }{
 		`a4-* b1-* b1b-* b2-* b4-* c1-* c5-* c6-* c10-* c13-* d2-* d3-* e2-rtt-access_token g28b-* h06-* l20b-* l21-*`},
 	{ReasonTokenMalformed, // a DPoP-bound token
 		`l10-dpop-cc l12-dpop-x-proof`},
-	{ReasonIssuerInvalid,
-		`g09-unknown-realm g20-get-token-endpoint g26-realm-disabled-cc g26b-realm-disabled-x`},
-	{ReasonClientRejected,
+	{ReasonIssuerInvalid, `g09-unknown-realm g20-get-token-endpoint g26-realm-disabled-cc g26b-realm-disabled-x`},
+	{
+		ReasonClientRejected,
 		`g01-wrong-secret-basic g02-wrong-secret-post g03-unknown-client g04-disabled-client g04b-disabled-client-wrong
 		 g05-no-client-auth g05b-confidential-no-secret g24-bad-basic
-		 h0[3-5]* h0[7-9]* h10-* h11* h1[2-9]* h44b-* h45-* h47b-* h51* h52* l11-* l14-* l15-* l16-*`},
-	{ReasonServiceAccountDisabled,
-		`g06c-public-cc g07-no-service-account g19-sa-user-disabled-cc`},
-	{ReasonGrantTypeUnsupported,
-		`g08-unknown-grant`},
-	{ReasonRequestRefused,
-		`g08b-missing-grant g21-json-body g22-double-param`},
-	{ReasonScopeInvalid,
-		`g10-invalid-scope c11-exchange-scope-invalid`},
-	{ReasonExchangeNotEnabled,
-		`a1-* a2-* a3-* d4-plain-not-enabled g06-public-exchange g06b-public-exchange-attr`},
-	{ReasonAudienceNotAvailable,
-		`c3-* c4-* c6b-* c6c-* c7-* c8-* c12-* g13-disabled-aud g13b-disabled-aud l22-lightweight`},
-	{ReasonNotInSubjectAudience,
-		`d1-user-no-aud`},
-	{ReasonSubjectTokenInvalid,
-		`g11-* g11b-* g12c-* g12d-* g14-* g14b-* g15-* g15b-* g16-* g17-* g18-* g19b-* g27-* g28-* i22-*`},
+		 h0[3-5]* h0[7-9]* h10-* h11* h1[2-9]* h44b-* h45-* h47b-* h51* h52* l11-* l14-* l15-* l16-*`,
+	},
+	{ReasonServiceAccountDisabled, `g06c-public-cc g07-no-service-account g19-sa-user-disabled-cc`},
+	{ReasonGrantTypeUnsupported, `g08-unknown-grant`},
+	{ReasonRequestRefused, `g08b-missing-grant g21-json-body g22-double-param`},
+	{ReasonScopeInvalid, `g10-invalid-scope c11-exchange-scope-invalid`},
+	{ReasonExchangeNotEnabled, `a1-* a2-* a3-* d4-plain-not-enabled g06-public-exchange g06b-public-exchange-attr`},
+	{ReasonAudienceNotAvailable, `c3-* c4-* c6b-* c6c-* c7-* c8-* c12-* g13-disabled-aud g13b-disabled-aud l22-lightweight`},
+	{ReasonNotInSubjectAudience, `d1-user-no-aud`},
+	{ReasonSubjectTokenInvalid, `g11-* g11b-* g12c-* g12d-* g14-* g14b-* g15-* g15b-* g16-* g17-* g18-* g19b-* g27-* g28-* i22-*`},
 }
 
 // outOfScope says why a recording has no meaning here (yet), or nothing.
@@ -163,7 +156,7 @@ func TestRecordedAnswersHaveTheirMeaning(t *testing.T) {
 	expected := func(name string) []string {
 		var reasons []string
 		for _, m := range meaning {
-			for _, pattern := range strings.Fields(m.recordings) {
+			for pattern := range strings.FieldsSeq(m.recordings) {
 				if ok, err := path.Match(pattern, name); err != nil {
 					t.Fatal(err)
 				} else if ok {
@@ -204,7 +197,7 @@ func TestRecordedAnswersHaveTheirMeaning(t *testing.T) {
 		})
 	}
 	for _, m := range meaning {
-		for _, pattern := range strings.Fields(m.recordings) {
+		for pattern := range strings.FieldsSeq(m.recordings) {
 			if !used[pattern] {
 				t.Errorf("no recording matches %s", pattern)
 			}

@@ -30,7 +30,7 @@ const (
 type reader struct {
 	op    string
 	next  http.RoundTripper
-	judge func(resp *http.Response, body []byte) ([]byte, error)
+	judge func(op string, resp *http.Response, body []byte) ([]byte, error)
 }
 
 func (r reader) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -46,7 +46,7 @@ func (r reader) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(body) > maxBody {
 		return nil, noAnswer(r.op, httpclient.ErrTooLarge)
 	}
-	if body, err = r.judge(resp, body); err != nil {
+	if body, err = r.judge(r.op, resp, body); err != nil {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -55,7 +55,7 @@ func (r reader) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // withReader returns a copy of hc that reads through a reader and follows no redirect.
-func withReader(hc *http.Client, op string, judge func(*http.Response, []byte) ([]byte, error)) *http.Client {
+func withReader(hc *http.Client, op string, judge func(string, *http.Response, []byte) ([]byte, error)) *http.Client {
 	if hc == nil {
 		hc = http.DefaultClient
 	}
@@ -70,20 +70,17 @@ func withReader(hc *http.Client, op string, judge func(*http.Response, []byte) (
 }
 
 // documentOnly lets only answers with status 200 pass: the discovery document and the key set have no other.
-func documentOnly(op string) func(*http.Response, []byte) ([]byte, error) {
-	return func(resp *http.Response, body []byte) ([]byte, error) {
-		if resp.StatusCode != http.StatusOK {
-			return nil, classify(asked{op: op}, answerOf(resp, body), cleaner{})
-		}
-		return body, nil
+func documentOnly(op string, resp *http.Response, body []byte) ([]byte, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, classify(asked{op: op}, answerOf(resp, body), cleaner{})
 	}
+	return body, nil
 }
 
 // noAnswer describes a request that brought no complete answer. The texts of the errors are not used as they are:
 // some quote what the server sent.
 func noAnswer(op string, err error) *Error {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
 	e := &Error{Op: op, Reason: ReasonIssuerUnreachable, Class: Retry}

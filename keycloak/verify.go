@@ -34,15 +34,15 @@ type Verifier struct {
 
 // NewVerifier returns a Verifier for the issuer. It sends nothing yet.
 func NewVerifier(p *Provider, hc *http.Client) *Verifier {
-	keysClient := withReader(hc, opVerify, func(resp *http.Response, body []byte) ([]byte, error) {
-		body, err := documentOnly(opVerify)(resp, body)
+	keysClient := withReader(hc, opVerify, func(op string, resp *http.Response, body []byte) ([]byte, error) {
+		body, err := documentOnly(op, resp, body)
 		if err != nil {
 			return nil, err
 		}
 		var set struct{ Keys []json.RawMessage }
 		if json.Unmarshal(body, &set) != nil || set.Keys == nil {
 			return nil, &Error{
-				Op: opVerify, Reason: ReasonIssuerUnreachable, Class: Retry, Status: resp.StatusCode,
+				Op: op, Reason: ReasonIssuerUnreachable, Class: Retry, Status: resp.StatusCode,
 				Description: "the answer is no JSON Web Key Set", Hint: "look at what answers at the issuer's jwks_uri",
 			}
 		}

@@ -102,7 +102,7 @@ func TestRecordedTokensVerifyWithTheRecordedKeys(t *testing.T) {
 			}
 		}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(keys) }))
-		defer server.Close()
+		t.Cleanup(server.Close)
 		for _, name := range []string{"a4-*", "c1-*", "c5-*", "c6-*", "c10-*", "c13-*", "d2-*", "d3-*"} {
 			for _, r := range recordings {
 				if path.Dir(r.file) != version {

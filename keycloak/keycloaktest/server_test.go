@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -106,9 +107,7 @@ func exchange(s *Server, subject map[string]any, more url.Values) url.Values {
 	form := url.Values{
 		"grant_type": {grantExchange}, "subject_token": {s.Sign(subject)}, "subject_token_type": {typeAccessToken},
 	}
-	for name, values := range more {
-		form[name] = values
-	}
+	maps.Copy(form, more)
 	return form
 }
 
