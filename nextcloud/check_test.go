@@ -39,8 +39,10 @@ func TestCheckSendsOneRequestInTheFormThatWorks(t *testing.T) {
 			c := Client{URL: server.URL + path, HTTP: &http.Client{Jar: jar, Timeout: time.Nanosecond}}
 			for range 2 {
 				v := c.Check(t.Context(), sensitive.New(token), Expect{User: "alice", Groups: []string{"42"}, NotInGroups: []string{"admin"}}, Hints{})
-				want := Verdict{Outcome: Accepted, Message: `Nextcloud accepts the token as user "alice"`,
-					Identity: &Identity{User: "alice", DisplayName: "Alice", Groups: []string{"staff", "42"}, Enabled: true}}
+				want := Verdict{
+					Outcome: Accepted, Message: `Nextcloud accepts the token as user "alice"`,
+					Identity: &Identity{User: "alice", DisplayName: "Alice", Groups: []string{"staff", "42"}, Enabled: true},
+				}
 				if diff := cmp.Diff(want, v); diff != "" {
 					t.Errorf("verdict (-want +got):\n%s", diff)
 				}
@@ -49,10 +51,14 @@ func TestCheckSendsOneRequestInTheFormThatWorks(t *testing.T) {
 				t.Fatalf("%d requests for 2 checks", len(seen))
 			}
 			r := seen[1]
-			got := []string{r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("OCS-APIRequest"),
-				r.Header.Get("Accept"), r.Header.Get("User-Agent"), r.Header.Get("Cookie")}
-			want := []string{"GET", strings.TrimSuffix(path, "/") + "/ocs/v2.php/cloud/user?format=json", "Bearer " + token, "true",
-				"application/json", "tokengrant", ""}
+			got := []string{
+				r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("OCS-APIRequest"),
+				r.Header.Get("Accept"), r.Header.Get("User-Agent"), r.Header.Get("Cookie"),
+			}
+			want := []string{
+				"GET", strings.TrimSuffix(path, "/") + "/ocs/v2.php/cloud/user?format=json", "Bearer " + token, "true",
+				"application/json", "tokengrant", "",
+			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}
@@ -102,11 +108,9 @@ var unrecorded = map[string]struct {
 	"a message of control characters":       {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"a\u001b[2J\nb"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("a [2J b")`, 0},
 	"503 with seconds to wait":              {503, map[string]string{"Retry-After": "120"}, "", Expect{}, Unknown, ReasonUnreachable, "503", 2 * time.Minute},
 	"503 of a page in maintenance mode":     {503, map[string]string{"X-Nextcloud-Maintenance-Mode": "1", "Retry-After": "120"}, "<html>", Expect{}, Unknown, ReasonMaintenance, "maintenance", 2 * time.Minute},
-	"429 with a date to wait for": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 09:00:30 GMT"}, "", Expect{},
-		Unknown, ReasonThrottled, "429", 30 * time.Second},
-	"429 with an endless wait": {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2099 09:00:00 GMT"}, "", Expect{},
-		Unknown, ReasonThrottled, "429", time.Hour},
-	"500 of a lost database": {500, nil, "", Expect{}, Unknown, ReasonUnreachable, "500", 0},
+	"429 with a date to wait for":           {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2026 09:00:30 GMT"}, "", Expect{}, Unknown, ReasonThrottled, "429", 30 * time.Second},
+	"429 with an endless wait":              {429, map[string]string{"Date": "Mon, 23 Nov 2026 09:00:00 GMT", "Retry-After": "Mon, 23 Nov 2099 09:00:00 GMT"}, "", Expect{}, Unknown, ReasonThrottled, "429", time.Hour},
+	"500 of a lost database":                {500, nil, "", Expect{}, Unknown, ReasonUnreachable, "500", 0},
 }
 
 func TestAnswersThatWereNotRecorded(t *testing.T) {

@@ -95,7 +95,7 @@ func unreachable(q question, err error) Verdict {
 		timeout     net.Error
 		wrapped     *url.Error
 	)
-	why := ""
+	var why string
 	switch {
 	case errors.Is(err, context.Canceled):
 		why = "the check was cancelled before the answer"

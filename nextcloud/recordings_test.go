@@ -18,16 +18,19 @@ var recorded = []struct {
 	reason  string
 	numbers string
 }{
-	{"a user, and no rule against it", Accepted, "",
+	{
+		"a user, and no rule against it", Accepted, "",
 		`020 040 041 100 101 184 204 205 207 208 209 220 250 267 271 275 276 282 369 524 525 540 554 555 557 560 561 562 563
 		 564 565 566 567 569 570 610 614 617 650 651 652 653 661 662 665 670 672 673 674 680 682 700 703 705 706 707 709 711
-		 748 749 786 787 900`},
+		 748 749 786 787 900`,
+	},
 	{"a user in the group admin, which the check forbids", Rejected, ReasonForbidden, `310 311 734 736 747`},
-	{"the uniform 401", Rejected, ReasonRejected,
+	{
+		"the uniform 401", Rejected, ReasonRejected,
 		`012 013 030 031 032 034 120 121 140 141 160 161 180 181 182 183 186 200 202 281 300 301 340 341 526 550 552 558 568
-		 571 654 660 663 664 666 671 683 701 704 708 710 731 735 785`},
-	{"401 with a challenge", Rejected, ReasonRejected,
-		`273 280 283 360 361 501 502 503 504 505 506 507 508 509 510 511`},
+		 571 654 660 663 664 666 671 683 701 704 708 710 731 735 785`,
+	},
+	{"401 with a challenge", Rejected, ReasonRejected, `273 280 283 360 361 501 502 503 504 505 506 507 508 509 510 511`},
 	{"429", Unknown, ReasonThrottled, `512 521 523`},
 	{"maintenance mode, upgrade pending", Unknown, ReasonMaintenance, `601 603 609 612`},
 	{"PHP is down", Unknown, ReasonUnreachable, `615`},

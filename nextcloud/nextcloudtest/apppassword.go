@@ -108,8 +108,9 @@ func (s *Server) getAppPassword(r *http.Request, who session) reply {
 		return ok(fields{"apppassword": s.state.addApp(who.user.ID, r.UserAgent()).secret.Reveal()})
 	case credAppPassword:
 		return refuse(http.StatusForbidden, "You cannot request an new apppassword with an apppassword")
+	default:
+		return refuse(http.StatusForbidden, "")
 	}
-	return refuse(http.StatusForbidden, "")
 }
 
 func (s *Server) rotateAppPassword(_ *http.Request, who session) reply {

@@ -36,8 +36,10 @@ type stage struct {
 
 func startStage(t *testing.T, realm string, users []User) *stage {
 	t.Helper()
-	s := &stage{t: t, issuer: newIssuer(t), clock: testclock.NewFakePassiveClock(time.Unix(0, 0)),
-		apps: map[string]*appPassword{}, sent: map[string]sensitive.String{}}
+	s := &stage{
+		t: t, issuer: newIssuer(t), clock: testclock.NewFakePassiveClock(time.Unix(0, 0)),
+		apps: map[string]*appPassword{}, sent: map[string]sensitive.String{},
+	}
 	s.server = New(Options{
 		Issuer: s.issuer.URL + "/realms/" + realm, Users: users, Clock: s.clock,
 		HTTP: &http.Client{Timeout: 300 * time.Millisecond}, // instead of 30 s, for an issuer that hangs

@@ -47,15 +47,16 @@ func notAuthenticated(kind credential) string {
 		return common + noBasic + ", Bearer token was incorrect, " + noBasic
 	case credWrongBasic:
 		return common + "Username or password was incorrect"
+	default:
+		return common + noBasic + ", No 'Authorization: Bearer' header found. Either the client didn't send one, or the server is mis-configured, " + noBasic
 	}
-	return common + noBasic + ", No 'Authorization: Bearer' header found. Either the client didn't send one, or the server is mis-configured, " + noBasic
 }
 
 // davResource finds what the path names. Homes of others look like an empty folder that cannot be changed.
 func (s *Server) davResource(w http.ResponseWriter, r *http.Request, me string) {
 	owner, name := me, strings.TrimPrefix(r.URL.Path, davLegacy)
-	if strings.HasPrefix(r.URL.Path, davFiles) {
-		owner, name, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, davFiles), "/")
+	if below, ok := strings.CutPrefix(r.URL.Path, davFiles); ok {
+		owner, name, _ = strings.Cut(below, "/")
 	}
 	name = strings.Trim(path.Clean("/"+name), "/")
 	_, exists := s.User(owner)

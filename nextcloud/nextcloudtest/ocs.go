@@ -2,13 +2,12 @@ package nextcloudtest
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-
-	"encoding/xml"
 )
 
 // reply is an OCS answer, with the code of OCS v2.

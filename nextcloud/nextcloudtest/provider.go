@@ -103,7 +103,8 @@ func (p *provider) userInfo(ctx context.Context, set Settings, bearer sensitive.
 		return nil, err
 	}
 	claims := map[string]any{}
-	return claims, p.get(ctx, "userinfo", d.UserInfo, bearer, set, &claims)
+	err = p.get(ctx, "userinfo", d.UserInfo, bearer, set, &claims)
+	return claims, err
 }
 
 func (p *provider) get(ctx context.Context, what, address string, bearer sensitive.String, set Settings, into any) error {

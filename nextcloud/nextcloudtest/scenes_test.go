@@ -49,8 +49,10 @@ var scenes = []scene{
 	{state: "the user is enabled again", numbers: "369", set: bearerProvisioning},
 	{state: "wrong passwords until the address is throttled", numbers: "501-512 520-529", realm: lab, set: aliceLab},
 	{state: "the provider has another realm now", numbers: "540", realm: lab},
-	{state: "an unknown user, auto_provision off", numbers: "550-553", realm: lab, set: func(s *stage) { s.configure(func(c *Settings) { c.AutoProvision = false }) },
-		before: map[string]func(*stage){"552": bearerProvisioning}},
+	{
+		state: "an unknown user, auto_provision off", numbers: "550-553", realm: lab, set: func(s *stage) { s.configure(func(c *Settings) { c.AutoProvision = false }) },
+		before: map[string]func(*stage){"552": bearerProvisioning},
+	},
 	{state: "a known user, auto_provision off", numbers: "554", realm: lab, set: func(s *stage) {
 		aliceTest(s)
 		s.configure(func(c *Settings) { c.AutoProvision = false })
@@ -65,8 +67,10 @@ var scenes = []scene{
 		s.configure(func(c *Settings) { c.UniqueUID = true })
 		s.server.PutUser(User{ID: "service-account-nextcloud-mcp-server", Backend: backendOIDC})
 	}, before: map[string]func(*stage){"563": mapping("sub"), "567": mapping("preferred_username")}},
-	{state: "other claims are the id", numbers: "565-566 568-569", realm: lab, set: bearerProvisioning,
-		before: map[string]func(*stage){"565": mapping("sub"), "568": mapping("nosuchclaim"), "569": mapping("email")}},
+	{
+		state: "other claims are the id", numbers: "565-566 568-569", realm: lab, set: bearerProvisioning,
+		before: map[string]func(*stage){"565": mapping("sub"), "568": mapping("nosuchclaim"), "569": mapping("email")},
+	},
 	{state: "the audience check is off", numbers: "570", realm: lab, set: func(s *stage) {
 		aliceLab(s)
 		s.configure(func(c *Settings) { c.AudienceCheck = false })
@@ -152,7 +156,9 @@ func newStage(t *testing.T, sc scene) *stage {
 	}
 	s := startStage(t, realm, []User{
 		{ID: "admin", DisplayName: "Admin Test", Email: "admin@example.test", Groups: []string{groupAdmin}},
-		{ID: "alice", Password: password}, {ID: "bob", Password: password}, {ID: "mcp-sync"},
+		{ID: "alice", Password: password},
+		{ID: "bob", Password: password},
+		{ID: "mcp-sync"},
 	})
 	if sc.set != nil {
 		sc.set(s)

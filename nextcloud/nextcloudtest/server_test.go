@@ -254,8 +254,10 @@ func TestAdminHandlerChangesWhatItIsTold(t *testing.T) {
 		{here, "GET", "/_standin/settings", "", `"latency":"1ms"`},
 		{here, "PATCH", "/_standin/settings", `{"nosuch":1}`, "400 "},
 		{here, "PATCH", "/_standin/settings", `{"latency":7}`, "400 "},
-		{here, "PATCH", "/_standin/users/bob", `{"groups":["staff"],"password":"hidden"}`,
-			`200 {"id":"bob","displayName":"bob","backend":"Database","groups":["staff"],"disabled":false,"twoFactor":false}`},
+		{
+			here, "PATCH", "/_standin/users/bob", `{"groups":["staff"],"password":"hidden"}`,
+			`200 {"id":"bob","displayName":"bob","backend":"Database","groups":["staff"],"disabled":false,"twoFactor":false}`,
+		},
 		{here, "PATCH", "/_standin/users/bob", `{"disabled":true}`, `"groups":["staff"],"disabled":true`},
 		{here, "GET", "/_standin/users/bob", "", `"disabled":true`},
 		{here, "GET", "/_standin/users/nobody", "", "404 "},

@@ -83,8 +83,10 @@ type account struct {
 }
 
 func (a account) lines(enabled string) []string {
-	return []string{"id " + a.ID, "name " + a.DisplayName, "mail " + a.Email, "backend " + a.Backend, "enabled " + enabled,
-		"groups " + strings.Join(a.Groups, ",")}
+	return []string{
+		"id " + a.ID, "name " + a.DisplayName, "mail " + a.Email, "backend " + a.Backend, "enabled " + enabled,
+		"groups " + strings.Join(a.Groups, ","),
+	}
 }
 
 func xmlOCS(t *testing.T, body string) (string, []string) {
