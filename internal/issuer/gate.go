@@ -194,10 +194,11 @@ func (g *gate) closedFor() time.Duration {
 		return 0
 	case gobreaker.StateHalfOpen:
 		return time.Second // one request is trying
+	default: // open
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return max(openFor-g.clock.Since(g.opened), time.Millisecond)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return max(openFor-g.clock.Since(g.opened), time.Millisecond)
 }
 
 // pause obeys a Retry-After (RFC 9110 §10.2.3). The longest one counts.

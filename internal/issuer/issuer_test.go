@@ -57,8 +57,7 @@ func expectCounts(t *testing.T, s *keycloaktest.Server, subjects, exchanges int)
 }
 
 func reasonOf(err error) string {
-	var e *keycloak.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*keycloak.Error](err); ok {
 		return e.Reason
 	}
 	return ""
