@@ -52,7 +52,7 @@ func (o *options) complete() error {
 		}
 		o.operatorNamespace = strings.TrimSpace(string(own))
 	}
-	for _, n := range strings.Split(o.namespaceList, ",") {
+	for n := range strings.SplitSeq(o.namespaceList, ",") {
 		if n = strings.TrimSpace(n); n != "" {
 			o.namespaces = append(o.namespaces, n)
 		}
