@@ -15,14 +15,18 @@ import (
 // condition. A refresh that goes as it should is no news.
 func (r *GrantReconciler) announce(ctx context.Context, before, after *v1alpha1.TokenGrant) {
 	was, is := before.Status, after.Status
+	told := ""
 	switch {
+	case isFailing(is) && is.LastAttempt.Reason == v1alpha1.ReasonPending:
+		// It waits for something that is under way.
 	case isFailing(is) && (!isFailing(was) || was.LastAttempt.Reason != is.LastAttempt.Reason):
-		r.tell(ctx, after, corev1.EventTypeWarning, is.LastAttempt.Reason, is.LastAttempt.Message)
+		told = is.LastAttempt.Reason
+		r.tell(ctx, after, corev1.EventTypeWarning, told, is.LastAttempt.Message)
 	case !isFailing(is) && is.Token != nil && (was.Token == nil || isFailing(was)):
 		r.tell(ctx, after, corev1.EventTypeNormal, v1alpha1.ReasonPublished, "Secret \""+is.SecretName+"\" holds a verified token.")
 	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionLifetimeSufficient} {
-		if c := turned(was.Conditions, is.Conditions, kind); c != nil {
+		if c := turned(was.Conditions, is.Conditions, kind); c != nil && c.Reason != told {
 			severity := corev1.EventTypeWarning
 			if c.Status == metav1.ConditionTrue {
 				severity = corev1.EventTypeNormal

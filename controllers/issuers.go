@@ -179,7 +179,7 @@ func (v issuerView) ready() error {
 	condition := meta.FindStatusCondition(v.status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case condition == nil || condition.ObservedGeneration != v.object.GetGeneration():
-		return failf(v1alpha1.ReasonIssuerNotReady, "%s has not been looked at yet", v)
+		return failf(v1alpha1.ReasonPending, "%s is being discovered.", v)
 	case v.status.LastDiscovery == nil:
 		return failf(v1alpha1.ReasonIssuerNotReady, "%s is not ready: %s: %s", v, condition.Reason, condition.Message)
 	}

@@ -81,7 +81,7 @@ func HandlingOf(reason v1alpha1.Reason) Handling {
 	case v1alpha1.ReasonIssuerUnreachable, v1alpha1.ReasonThrottled,
 		v1alpha1.ReasonNextcloudUnreachable, v1alpha1.ReasonNextcloudMaintenance, v1alpha1.ReasonSecretNotWritten:
 		return Retry
-	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady,
+	case v1alpha1.ReasonPending, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady,
 		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonSecretConflict:
 		return Stalled
 	default:

@@ -1,0 +1,201 @@
+// Package e2e tests the operator as it is shipped: its binary, its permissions, its flags; what it does is seen
+// through the Kubernetes API only.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
+	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
+)
+
+const (
+	operatorNamespace = "tokengrant-system"
+	exchange          = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grants            = 20
+)
+
+// TestLeadersComeAndGo runs two replicas. Neither a leader that stops, nor one that is killed, costs a mint or a token.
+func TestLeadersComeAndGo(t *testing.T) {
+	plane, kubeconfig := install(t)
+	c := newClient(t, plane)
+	issuer := keycloaktest.NewServer(t)
+	issuer.Client("worker", "worker-secret")
+
+	first := replica(t, kubeconfig)
+	await(t, "the first leader", 30*time.Second, func() bool { return holder(t, c) != "" })
+	populate(t, c, issuer.URL)
+	await(t, "all grants Ready", time.Minute, func() bool { return ready(t, c) == grants })
+	if got := issuer.Count(exchange); got != grants {
+		t.Errorf("%d exchanges for %d grants", got, grants)
+	}
+
+	second := replica(t, kubeconfig)
+	stopped := holder(t, c)
+	begin := time.Now()
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another leader after SIGTERM", 30*time.Second, func() bool { return holder(t, c) != "" && holder(t, c) != stopped })
+	t.Logf("taken over %s after SIGTERM", time.Since(begin).Round(time.Millisecond))
+	requestRefresh(t, c, issuer, "after-sigterm", grants+1)
+
+	third := replica(t, kubeconfig)
+	killed := holder(t, c)
+	begin = time.Now()
+	for _, pid := range second.PIDs() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "another leader after SIGKILL", 40*time.Second, func() bool { return holder(t, c) != "" && holder(t, c) != killed })
+	t.Logf("taken over %s after SIGKILL", time.Since(begin).Round(time.Millisecond))
+	requestRefresh(t, c, issuer, "after-sigkill", grants+2)
+	if n := ready(t, c); n != grants {
+		t.Errorf("%d of %d grants are Ready", n, grants)
+	}
+	_ = third
+}
+
+// install starts a control plane with what `kubectl apply -k config/default` installs, but the Deployment.
+func install(t *testing.T) (*stack.ControlPlane, string) {
+	t.Helper()
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plane.Close() })
+	for _, object := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
+		kubectl := exec.CommandContext(t.Context(), plane.Assets.Kubectl, append([]string{"--kubeconfig", plane.Kubeconfig, "apply"}, object...)...)
+		kubectl.Dir = root
+		if out, err := kubectl.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	_, kubeconfig, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plane, kubeconfig
+}
+
+func replica(t *testing.T, kubeconfig string) *stack.Operator {
+	t.Helper()
+	// Not the test's context: the process is to be stopped by the test, not with it.
+	o, err := stack.StartOperator(context.Background(), stack.OperatorOptions{Kubeconfig: kubeconfig, Namespace: operatorNamespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	return o
+}
+
+func newClient(t *testing.T, plane *stack.ControlPlane) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.New(plane.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func populate(t *testing.T, c client.Client, issuerURL string) {
+	t.Helper()
+	objects := []client.Object{
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "worker"}, StringData: map[string]string{"client-secret": "worker-secret"}},
+		&v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kc"}, Spec: v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(issuerURL)}},
+	}
+	for n := range grants {
+		objects = append(objects, &v1alpha1.TokenGrant{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("g-%d", n)},
+			Spec: v1alpha1.TokenGrantSpec{
+				IssuerRef:      v1alpha1.IssuerRef{Name: "kc"},
+				ServiceAccount: &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}},
+				Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
+			},
+		})
+	}
+	for _, o := range objects {
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// requestRefresh shows that the leader works, and that its election has minted nothing by itself.
+func requestRefresh(t *testing.T, c client.Client, issuer *keycloaktest.Server, value string, want int) {
+	t.Helper()
+	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "g-0"}}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RefreshRequestedAnnotation, value)
+	if err := c.Patch(t.Context(), g, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the refresh", 30*time.Second, func() bool { return issuer.Count(exchange) >= want })
+	time.Sleep(time.Second)
+	if got := issuer.Count(exchange); got != want {
+		t.Errorf("%d exchanges, want %d: a new leader must mint nothing that is not due", got, want)
+	}
+}
+
+func ready(t *testing.T, c client.Client) int {
+	t.Helper()
+	var list v1alpha1.TokenGrantList
+	if err := c.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, g := range list.Items {
+		if meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionReady) {
+			n++
+		}
+	}
+	return n
+}
+
+// holder names the leader; "" while there is none.
+func holder(t *testing.T, c client.Client) string {
+	t.Helper()
+	var lease coordinationv1.Lease
+	err := c.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "leader.tokengrant.dev"}, &lease)
+	if client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+func await(t *testing.T, what string, within time.Duration, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not seen in %s: %s", within, what)
+		}
+	}
+}
