@@ -187,3 +187,20 @@ func TestOneFaultPublishesNothing(t *testing.T) {
 		t.Errorf("Render = %v, %v; want nothing and an error", data, err)
 	}
 }
+
+func BenchmarkRender(b *testing.B) {
+	content := Content{AccessToken: sensitive.New(strings.Repeat("x", 900)), TokenType: "Bearer", IssuedAt: time.Unix(1795426038, 0), ExpiresAt: time.Unix(1795426338, 0)}
+	for name, templates := range map[string]map[string]string{
+		"default keys": nil,
+		"a template":   {"header": "Authorization: {{.TokenType}} {{.AccessToken}}"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Render(templates, content); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -39,6 +41,7 @@ func TestLeadersComeAndGo(t *testing.T) {
 
 	first := replica(t, kubeconfig)
 	await(t, "the first leader", 30*time.Second, func() bool { return holder(t, c) != "" })
+	strangersGetNoMetrics(t, first.MetricsURL)
 	populate(t, c, issuer.URL)
 	await(t, "all grants Ready", time.Minute, func() bool { return ready(t, c) == grants })
 	if got := issuer.Count(exchange); got != grants {
@@ -107,6 +110,24 @@ func replica(t *testing.T, kubeconfig string) *stack.Operator {
 	}
 	t.Cleanup(func() { _ = o.Close() })
 	return o
+}
+
+// strangersGetNoMetrics asks without a token.
+func strangersGetNoMetrics(t *testing.T, url string) {
+	t.Helper()
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // the operator's certificate is self-signed
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := insecure.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("metrics without a token: %s, want 401", answer.Status)
+	}
 }
 
 func newClient(t *testing.T, plane *stack.ControlPlane) client.Client {

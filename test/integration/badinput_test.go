@@ -204,3 +204,27 @@ func TestClusterIssuerDeniesByDefault(t *testing.T) {
 	allow(v1alpha1.AllowRule{Namespaces: own, Audiences: []v1alpha1.Audience{"*"}})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 }
+
+func TestAuthorityOfTheIssuerIsReadFromAConfigMap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := keycloaktest.NewServer(t, keycloaktest.Options{TLS: true})
+	s.Client("worker", "worker-secret")
+	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
+	i := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "kc"}}
+	i.Spec.URL = v1alpha1.HTTPURL(s.URL)
+	w.create(i)
+	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonIssuerUnreachable), "unknown authority", "spec.caRef")
+
+	change(w, i, func(i *v1alpha1.TokenIssuer) { i.Spec.CARef = &v1alpha1.CARef{Name: "ca"} })
+	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing), `ConfigMap "ca" not found`)
+	authorities := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"ca.crt": "not a certificate"}}
+	w.create(authorities)
+	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "certificate")
+	change(w, authorities, func(c *corev1.ConfigMap) { c.Data["ca.crt"] = string(s.CertificatePEM()) })
+	w.await(i, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered)
+
+	g := w.grantFor("g", "kc", "worker")
+	w.create(g)
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+}
