@@ -96,7 +96,11 @@ func replaceAll(text, old, replacement string, skip int) (string, error) {
 }
 
 func join(separator string, items any) (string, error) {
-	texts := library["toStrings"].(func(any) []string)(items)
+	toStrings, ok := library["toStrings"].(func(any) []string)
+	if !ok {
+		return "", fmt.Errorf("sprig's toStrings is a %T", library["toStrings"])
+	}
+	texts := toStrings(items)
 	if len(texts)*len(separator) > maxValue {
 		return "", errWork
 	}

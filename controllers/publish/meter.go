@@ -167,6 +167,7 @@ func weight(v reflect.Value, depth, limit int) int {
 		for entries := v.MapRange(); sum <= limit && entries.Next(); {
 			sum += sorting + weight(entries.Key(), depth+1, limit-sum) + weight(entries.Value(), depth+1, limit-sum)
 		}
+	default: // numbers, times, and the dot: what is made of it counts
 	}
 	return sum
 }

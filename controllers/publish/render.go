@@ -127,8 +127,7 @@ func withoutValues(key string, err error) error {
 	if m := place.FindStringSubmatch(err.Error()); m != nil {
 		where = fmt.Sprintf("line %s, column %s, <%s>: ", m[1], m[2], m[3])
 	}
-	var ours refusal
-	if errors.As(err, &ours) {
+	if ours, ok := errors.AsType[refusal](err); ok {
 		return fmt.Errorf("key %q: %s%w", key, where, ours)
 	}
 	return fmt.Errorf("key %q: %sa claim or field is missing, or a value is not of the right type", key, where)

@@ -82,7 +82,7 @@ func TestRender(t *testing.T) {
 		`{{toJson (dict "t" .ExpiresAt "u" "<&>")}}{{toRawJson "<&>"}}`:                              `{"t":"2026-11-23T12:05:00Z","u":"\u003c\u0026\u003e"}"<&>"`,
 		`{{join "," .Claims.groups}} {{join "-" (list 1 "b" nil)}}`:                                  "staff,notes 1-b",
 		`{{has "notes" .Claims.groups}} {{hasKey .Claims "nope"}} {{kindIs "slice" .Claims.groups}}`: "true false true",
-		`{{get .Claims "nope" | default "none"}} {{dig "resource_access" "x" "y" "none" .Claims}}`:   "none none",
+		`{{get .Claims "nope" | default "none"}} {{dig "resource_access" "x" "y" "0" .Claims}}`:      "none 0",
 		`{{"a\nb" | indent 2}}{{"c" | nindent 1}}`:                                                   "  a\n  b\n c",
 		`{{replace "a" "bb" "xaxa"}} {{trunc 3 .TokenType}} {{upper .TokenType | lower}}`:            "xbbxbb Bea bearer",
 		`{{printf "%5.2f|%-4s|%%|%q" 1.5 "a" "b"}}`:                                                  ` 1.50|a   |%|"b"`,

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/utils/ptr"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
@@ -66,7 +65,7 @@ func Build(existing *corev1.Secret, d Desired) *corev1.Secret {
 
 	s.OwnerReferences = slices.DeleteFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == d.Owner.UID })
 	owner := d.Owner
-	owner.Controller, owner.BlockOwnerDeletion = ptr.To(true), ptr.To(true)
+	owner.Controller, owner.BlockOwnerDeletion = new(true), new(true)
 	s.OwnerReferences = append(s.OwnerReferences, owner)
 	return s
 }

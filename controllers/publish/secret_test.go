@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -124,8 +123,8 @@ func TestCompare(t *testing.T) {
 		"the grant has another label":        {published(), func(d *Desired) { d.Labels = map[string]string{"team": "x"} }, Metadata},
 		"a label less, no token in memory":   {published(), func(d *Desired) { without(d); d.Labels = nil }, Metadata},
 		"the grant has another type":         {published(), func(d *Desired) { d.Type = corev1.SecretTypeBasicAuth }, Immutable},
-		"somebody made it immutable":         {published(func(s *corev1.Secret) { s.Immutable = ptr.To(true) }), same, Immutable},
-		"immutable: false is not immutable":  {published(func(s *corev1.Secret) { s.Immutable = ptr.To(false) }), same, None},
+		"somebody made it immutable":         {published(func(s *corev1.Secret) { s.Immutable = new(true) }), same, Immutable},
+		"immutable: false is not immutable":  {published(func(s *corev1.Secret) { s.Immutable = new(false) }), same, None},
 		"a value was edited":                 {published(edit("token_type", "x")), same, Data},
 		"a value was edited, no token":       {published(edit("token_type", "x")), without, Data},
 		"a key was added":                    {published(edit("extra", "x")), same, Data},
@@ -144,7 +143,7 @@ func TestCompare(t *testing.T) {
 		"a Secret nobody owns":               {published(func(s *corev1.Secret) { s.OwnerReferences = nil }), same, Foreign},
 		"we are owner, not controller":       {published(func(s *corev1.Secret) { s.OwnerReferences[0].Controller = nil }), same, Foreign},
 		"a grant of the same name before us": {published(func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-0" }), same, Foreign},
-		"of another controller":              {published(owner(ptr.To(true)), func(s *corev1.Secret) { s.OwnerReferences = s.OwnerReferences[1:] }), same, Foreign},
+		"of another controller":              {published(owner(new(true)), func(s *corev1.Secret) { s.OwnerReferences = s.OwnerReferences[1:] }), same, Foreign},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := desired(tc.desired)
