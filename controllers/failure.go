@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -27,17 +25,13 @@ func failf(reason v1alpha1.Reason, format string, args ...any) *failure {
 
 // asFailure finds the failure in an error; other errors, of the API server or a cancelled context, are given back.
 func asFailure(err error) (*failure, error) {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f, nil
 	}
-	var k *keycloak.Error
-	if errors.As(err, &k) {
+	if k, ok := errors.AsType[*keycloak.Error](err); ok {
 		return &failure{reason: k.Reason, message: k.Error(), retryAfter: k.RetryAfter}, nil
 	}
 	return nil, err
 }
 
 func (f *failure) stalled() bool { return plan.HandlingOf(f.reason) == plan.Stalled }
-
-func asAPIStatus(err error, status *apierrors.APIStatus) bool { return errors.As(err, status) }

@@ -47,7 +47,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	before := object.DeepCopyObject().(client.Object)
+	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	view := r.Issuers.view(object)
 	if !object.GetDeletionTimestamp().IsZero() {
 		r.Issuers.Registry.Forget(view.key())

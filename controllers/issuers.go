@@ -106,8 +106,10 @@ func (i *Issuers) worksIn(namespace string) bool {
 func (i *Issuers) view(object client.Object) issuerView {
 	switch o := object.(type) {
 	case *v1alpha1.ClusterTokenIssuer:
-		return issuerView{kind: kindClusterTokenIssuer, object: o, spec: &o.Spec.TokenIssuerSpec, status: &o.Status,
-			allow: o.Spec.Allow, namespace: i.OperatorNamespace}
+		return issuerView{
+			kind: kindClusterTokenIssuer, object: o, spec: &o.Spec.TokenIssuerSpec, status: &o.Status,
+			allow: o.Spec.Allow, namespace: i.OperatorNamespace,
+		}
 	case *v1alpha1.TokenIssuer:
 		return issuerView{kind: kindTokenIssuer, object: o, spec: &o.Spec, status: &o.Status, namespace: o.Namespace}
 	default:

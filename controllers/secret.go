@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -95,7 +96,7 @@ func writeFailure(s *corev1.Secret, err error) error {
 	if s != nil {
 		name = s.Name
 	}
-	if status := apierrors.APIStatus(nil); asAPIStatus(err, &status) {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return failf(v1alpha1.ReasonSecretNotWritten, "the API server refused Secret %q: %s", name, status.Status().Reason)
 	}
 	return failf(v1alpha1.ReasonSecretNotWritten, "Secret %q could not be written: no answer from the API server", name)
