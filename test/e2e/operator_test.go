@@ -115,7 +115,7 @@ func replica(t *testing.T, kubeconfig string) *stack.Operator {
 // strangersGetNoMetrics asks without a token.
 func strangersGetNoMetrics(t *testing.T, url string) {
 	t.Helper()
-	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // the operator's certificate is self-signed
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the operator's certificate is self-signed
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)

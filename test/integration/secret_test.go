@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -56,7 +55,7 @@ func TestDamageIsRepairedWithoutAnotherMint(t *testing.T) {
 		},
 		"our labels gone":  func(w *world, s *corev1.Secret) { change(w, s, func(s *corev1.Secret) { s.Labels = nil }) },
 		"annotations gone": func(w *world, s *corev1.Secret) { change(w, s, func(s *corev1.Secret) { s.Annotations = nil }) },
-		"made immutable":   func(w *world, s *corev1.Secret) { change(w, s, func(s *corev1.Secret) { s.Immutable = ptr.To(true) }) },
+		"made immutable":   func(w *world, s *corev1.Secret) { change(w, s, func(s *corev1.Secret) { s.Immutable = new(true) }) },
 		"record overwritten": func(w *world, s *corev1.Secret) {
 			change(w, s, func(s *corev1.Secret) { s.Annotations[v1alpha1.PublishedAnnotation] = "{}" })
 		},
