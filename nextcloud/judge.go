@@ -46,30 +46,43 @@ func httpStatus(ocs int) int {
 }
 
 func judgeStatus(code int, doc envelope, isOCS bool, a answer, q question) Verdict {
-	maintenance := a.header.Get("X-Nextcloud-Maintenance-Mode") == "1" || isOCS
+	if v, passing := outOfOrder(code, isOCS || inMaintenance(a), said(doc.Message, q), q); passing {
+		return v
+	}
 	switch {
-	case code == http.StatusServiceUnavailable && maintenance:
-		return verdict(Unknown, ReasonMaintenance, "Nextcloud is in maintenance mode or waits for its upgrade: "+
-			"occ maintenance:mode --off, occ upgrade")
-	case code == http.StatusTooManyRequests:
-		return verdict(Unknown, ReasonThrottled, "429 from %s%s: requests from this address are throttled; "+
-			"after wrong passwords: occ security:bruteforce:reset ADDRESS", q.host, said(doc, q))
-	case code >= http.StatusInternalServerError && code < 600:
-		return verdict(Unknown, ReasonUnreachable, "%d from %s%s: Nextcloud or what it runs on is down", code, q.host, said(doc, q))
 	case code == http.StatusSeeOther:
 		return secondFactor(q)
 	case !isOCS:
-		return notNextcloud(a, q)
+		return notOCS(a, q)
 	case code == http.StatusUnauthorized:
-		return refused(doc, a, q)
+		// A challenge comes with a 401 only where Nextcloud knows the user and refuses the login: other releases of
+		// user_oidc (8.6.1, 8.11-dev) say so for a disabled user.
+		return refused(said(doc.Message, q), a.header.Get("WWW-Authenticate") != "", q.hints)
 	case code == http.StatusForbidden:
-		return verdict(Rejected, ReasonForbidden, "Nextcloud forbids this user to read its own account%s", said(doc, q))
+		return verdict(Rejected, ReasonForbidden, "Nextcloud forbids this user to read its own account%s", said(doc.Message, q))
 	case code == http.StatusOK:
 		return judgeUser(doc, q)
 	}
 	return verdict(Unknown, ReasonInvalid, "%s answers %d%s to GET cloud/user: is nextcloud.url the base URL of a Nextcloud?",
-		q.host, code, said(doc, q))
+		q.host, code, said(doc.Message, q))
 }
+
+// outOfOrder judges the answers that have nothing to do with what was asked; they pass. says is the server's own word.
+func outOfOrder(code int, maintenance bool, says string, q question) (Verdict, bool) {
+	switch {
+	case code == http.StatusServiceUnavailable && maintenance:
+		return verdict(Unknown, ReasonMaintenance, "Nextcloud is in maintenance mode or waits for its upgrade: "+
+			"occ maintenance:mode --off, occ upgrade"), true
+	case code == http.StatusTooManyRequests:
+		return verdict(Unknown, ReasonThrottled, "429 from %s%s: requests from this address are throttled; "+
+			"after wrong passwords: occ security:bruteforce:reset ADDRESS", q.host, says), true
+	case code >= http.StatusInternalServerError && code < 600:
+		return verdict(Unknown, ReasonUnreachable, "%d from %s%s: Nextcloud or what it runs on is down", code, q.host, says), true
+	}
+	return Verdict{}, false
+}
+
+func inMaintenance(a answer) bool { return a.header.Get("X-Nextcloud-Maintenance-Mode") == "1" }
 
 // judgeUser compares the user Nextcloud named with the expected one.
 func judgeUser(doc envelope, q question) Verdict {

@@ -14,7 +14,7 @@ func TestTheCausesOfA401AreOrderedByWhatIsKnown(t *testing.T) {
 		newKey, before, challenge bool
 		first, also               string
 	}{
-		"a new key, the identity was accepted before: rotation":   {true, true, false, "Nextcloud caches the issuer's keys for up to 1 h", "cannot reach"},
+		"a new key, the identity was accepted before: rotation":   {true, true, false, "Nextcloud cannot reach", "occ user_oidc:provider NAME --check-bearer=1; if that does not help"},
 		"a known key, the identity was accepted before: the user": {false, true, false, `user "alice" is disabled`, "cannot reach"},
 		"nothing was accepted before: the set-up":                 {true, false, false, "bearer tokens are off", `aud "nextcloud", "account"`},
 		"others were accepted with this key: this identity":       {false, false, false, `user "alice" does not exist`, "aud"},
@@ -31,6 +31,9 @@ func TestTheCausesOfA401AreOrderedByWhatIsKnown(t *testing.T) {
 			v := judge(answer{http.StatusUnauthorized, header, []byte(notLoggedIn)}, question{bearer: sensitive.New(token), hints: h})
 			if !strings.Contains(v.Message, "1) "+tt.first) || !strings.Contains(v.Message, tt.also) || !strings.Contains(v.Message, "occ ") {
 				t.Errorf("message: %s", v.Message)
+			}
+			if stale := tt.newKey && tt.before && !tt.challenge; v.StaleKeys != stale || strings.Contains(v.Message, "signed by a new key: it caches the issuer's keys for up to 1 h") != stale {
+				t.Errorf("StaleKeys = %v: %s", v.StaleKeys, v.Message)
 			}
 			sound(t, v)
 		})

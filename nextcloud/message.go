@@ -47,8 +47,17 @@ func secondFactor(q question) Verdict {
 		nameOf(q.hints))
 }
 
-// notNextcloud names the most likely reason why the answer is not OCS.
-func notNextcloud(a answer, q question) Verdict {
+// notOCS names the most likely reason why the answer is not OCS.
+func notOCS(a answer, q question) Verdict {
+	why := notNextcloud(a, q)
+	if a.status < 300 && len(a.body) < maxBody && strings.Contains(a.header.Get("Content-Type"), "xml") {
+		why = "it answers XML where JSON was asked for: a proxy in front of Nextcloud drops the query string"
+	}
+	return verdict(Unknown, ReasonInvalid, "%s answers %d without an OCS document in JSON: %s", q.host, a.status, why)
+}
+
+// notNextcloud guesses why an answer is not Nextcloud's.
+func notNextcloud(a answer, q question) string {
 	why := "is nextcloud.url the base URL of a Nextcloud?"
 	switch {
 	case a.status >= 300 && a.status < 400:
@@ -62,10 +71,8 @@ func notNextcloud(a answer, q question) Verdict {
 		why = "a proxy in front of Nextcloud drops the headers OCS-APIRequest and Authorization"
 	case len(a.body) >= maxBody:
 		why = "the answer has 1 MiB or more"
-	case strings.Contains(a.header.Get("Content-Type"), "xml"):
-		why = "it answers XML where JSON was asked for: a proxy in front of Nextcloud drops the query string"
 	}
-	return verdict(Unknown, ReasonInvalid, "%s answers %d without an OCS document in JSON: %s", q.host, a.status, why)
+	return why
 }
 
 // target shows where a redirect goes, without the query, which may hold anything.
@@ -74,7 +81,7 @@ func target(h http.Header, q question) string {
 	if err != nil {
 		return "an unreadable address"
 	}
-	return quote(clean((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), q.bearer))
+	return quote(q.clean((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()))
 }
 
 // unsent judges a request that got no answer. One that our own policy refused to send is the specification's fault.
@@ -98,26 +105,26 @@ func unreachable(q question, err error) Verdict {
 	var why string
 	switch {
 	case errors.Is(err, context.Canceled):
-		why = "the check was cancelled before the answer"
+		why = "cancelled before the answer"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		why = "no answer in time (Nextcloud itself waits 31 s for an issuer that hangs)"
 	case errors.As(err, &dns):
 		why = "the host name does not resolve"
 	case errors.As(err, &certificate):
-		why = "its certificate is not trusted (" + clean(certificate.Err.Error(), q.bearer) + "): set nextcloud.caRef"
+		why = "its certificate is not trusted (" + q.clean(certificate.Err.Error()) + "): set nextcloud.caRef"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		why = "the connection is refused"
 	case errors.As(err, &wrapped):
-		why = clean(wrapped.Err.Error(), q.bearer)
+		why = q.clean(wrapped.Err.Error())
 	default:
-		why = clean(err.Error(), q.bearer)
+		why = q.clean(err.Error())
 	}
 	return verdict(Unknown, ReasonUnreachable, "%s: %s", q.host, why)
 }
 
 // said quotes the server's own message, if it gave one.
-func said(doc envelope, q question) string {
-	if text := clean(doc.Message, q.bearer); text != "" {
+func said(message string, q question) string {
+	if text := q.clean(message); text != "" {
 		return ` ("` + text + `")`
 	}
 	return ""
@@ -125,10 +132,12 @@ func said(doc envelope, q question) string {
 
 var jwtLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)*`)
 
-// clean makes foreign text fit to be shown: printable, bounded, without the token we sent and without any other.
-func clean(text string, secret sensitive.String) string {
-	if s := secret.Reveal(); s != "" {
-		text = strings.ReplaceAll(text, s, sensitive.Redacted)
+// clean makes foreign text fit to be shown: printable, bounded, without the secret we sent and without any token.
+func (q question) clean(text string) string {
+	for _, secret := range []sensitive.String{q.basic, q.bearer} {
+		if s := secret.Reveal(); s != "" {
+			text = strings.ReplaceAll(text, s, sensitive.Redacted)
+		}
 	}
 	text = jwtLike.ReplaceAllString(text, sensitive.Redacted)
 	printable := strings.Map(func(r rune) rune {

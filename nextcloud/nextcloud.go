@@ -1,5 +1,5 @@
-// Package nextcloud asks a Nextcloud what it makes of a token. It speaks the OCS API only and knows nothing of
-// Kubernetes, nor of the issuer the token came from. What it relies on was measured on Nextcloud 31.0.6 with
+// Package nextcloud asks a Nextcloud what it makes of a token and what the token may do, and keeps app passwords there.
+// It speaks OCS and WebDAV and knows nothing of Kubernetes, nor of the issuer the token came from. What it relies on was measured on Nextcloud 31.0.6 with
 // user_oidc 8.10.1; every answer recorded there is replayed by the tests, from testdata.
 package nextcloud
 
@@ -75,17 +75,22 @@ func (o Outcome) String() string {
 // Verdict is the answer of a check. The zero value proves nothing.
 type Verdict struct {
 	Outcome Outcome
-	// Reason is one of Reasons, and empty when the token was accepted.
+	// Reason is one of Reasons, but for ReasonCredential, and empty when the token was accepted.
 	Reason string
 	// Message says what Nextcloud said and what cures it, in at most 600 bytes. It never holds the token.
 	Message string
 	// Identity is set whenever Nextcloud named one, also when it is not the expected one.
 	Identity *Identity
+	// StaleKeys: Nextcloud most likely has not read the issuer's new key yet. It accepted this identity before and refuses
+	// a token that is signed by another key (Hints), which the caller has verified. Nextcloud keeps the keys for an hour
+	// and asks for none that it does not know, so another token of the same key is refused as well: do not mint one to
+	// try. Keep the last good token and check again later.
+	StaleKeys bool
 	// RetryAfter is the server's own wish, at most an hour; 0 where it said nothing.
 	RetryAfter time.Duration
 }
 
-// Reasons a Verdict can carry.
+// Reasons a Verdict or an Error can carry.
 const (
 	// ReasonRejected: Nextcloud does not take the token (OCS 997).
 	ReasonRejected = "NextcloudRejected"
@@ -101,11 +106,14 @@ const (
 	ReasonThrottled = "Throttled"
 	// ReasonInvalid: the URL may not be asked, or what answers there is no Nextcloud, or one that does not know this host name.
 	ReasonInvalid = "NextcloudInvalid"
+	// ReasonCredential: Nextcloud refuses a login by user and password. Only LogIn says so.
+	ReasonCredential = "CredentialRejected"
 )
 
 var reasons = []string{
 	ReasonRejected, ReasonWrongUser, ReasonForbidden, ReasonUnreachable, ReasonMaintenance, ReasonThrottled, ReasonInvalid,
+	ReasonCredential,
 }
 
-// Reasons lists every reason a Verdict can carry.
+// Reasons lists every reason a Verdict or an Error can carry.
 func Reasons() []string { return slices.Clone(reasons) }

@@ -6,13 +6,15 @@ import (
 )
 
 // refused explains a 401. Nextcloud says the same for a bad token, an unknown user, a stale key cache and an issuer it
-// cannot reach itself, so the message lists the causes, the likeliest first, as far as they fit.
-func refused(doc envelope, a answer, q question) Verdict {
-	h := q.hints
-	// A challenge comes with a 401 only where Nextcloud knows the user and refuses the login: other releases of
-	// user_oidc (8.6.1, 8.11-dev) say so for a disabled user.
-	challenged := a.header.Get("WWW-Authenticate") != ""
-	message := fmt.Sprintf("Nextcloud does not take the token%s, likely because: ", said(doc, q))
+// cannot reach itself, so the message lists the causes, the likeliest first, as far as they fit. says is the server's
+// own word; challenged, that it knows the user and refuses the login.
+func refused(says string, challenged bool, h Hints) Verdict {
+	stale := h.NewKey && h.AcceptedBefore && !challenged
+	message := "Nextcloud does not take the token" + says + ", likely because: "
+	if stale {
+		message = "Nextcloud does not take the token" + says + ", which is signed by a new key: it caches the issuer's keys " +
+			"for up to 1 h; wait, or let it read them anew: occ user_oidc:provider NAME --check-bearer=1; if that does not help: "
+	}
 	for i, c := range causes(h, challenged) {
 		next := fmt.Sprintf("%d) %s; ", i+1, c)
 		if len(message)+len(next) > maxMessage+len("; ") {
@@ -20,7 +22,9 @@ func refused(doc envelope, a answer, q question) Verdict {
 		}
 		message += next
 	}
-	return verdict(Rejected, ReasonRejected, "%s", strings.TrimSuffix(message, "; "))
+	v := verdict(Rejected, ReasonRejected, "%s", strings.TrimSuffix(message, "; "))
+	v.StaleKeys = stale
+	return v
 }
 
 // causes orders what a 401 can stand for by likelihood, each with its cure. A new key tells of a rotation only where
@@ -41,7 +45,7 @@ func causes(h Hints, challenged bool) []string {
 	case challenged:
 		return []string{disabled, unknown, bearerOff, audience}
 	case h.AcceptedBefore && h.NewKey:
-		return []string{staleKeys, issuer, disabled, groups, audience, bearerOff}
+		return []string{issuer, disabled, groups, audience, bearerOff}
 	case h.AcceptedBefore:
 		return []string{disabled, issuer, bearerOff, groups, audience, unknown}
 	case h.NewKey:

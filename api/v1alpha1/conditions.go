@@ -95,6 +95,8 @@ const (
 	ReasonNextcloudForbidden Reason = "NextcloudForbidden"
 	// ReasonNextcloudInvalid: the URL answers, but not as a Nextcloud that serves this host name.
 	ReasonNextcloudInvalid Reason = "NextcloudInvalid"
+	// ReasonCredentialRejected: Nextcloud refuses the login that is to make an app password; it is not tried again as it is.
+	ReasonCredentialRejected Reason = "CredentialRejected"
 	// ReasonNextcloudUnreachable: Nextcloud gave no answer, or a server error.
 	ReasonNextcloudUnreachable Reason = "NextcloudUnreachable"
 	// ReasonNextcloudMaintenance: Nextcloud is in maintenance mode or waits for an upgrade.
