@@ -17,6 +17,8 @@ const AdminPrefix = "/_standin/"
 //	PATCH /_standin/settings       change the fields that the body names
 //	GET   /_standin/users/{id}     the User as JSON
 //	PATCH /_standin/users/{id}     change it, creating it where it is missing; "password" sets its password
+//	GET   /_standin/users/{id}/app-passwords    the names of the user's app passwords, the oldest first
+//	PUT   /_standin/users/{id}/files/{path}     make the folder where it is missing; ?permissions=SG sets its oc:permissions
 //	POST  /_standin/flush-keys     forget the issuer's keys
 //	GET   /_standin/counts         how often each endpoint was asked
 func (s *Server) AdminHandler() http.Handler {
@@ -32,6 +34,10 @@ func (s *Server) AdminHandler() http.Handler {
 		writeJSON(w, u)
 	})
 	mux.HandleFunc("PATCH /_standin/users/{id}", s.patchUser)
+	mux.HandleFunc("GET /_standin/users/{id}/app-passwords", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, append([]string{}, s.AppPasswordNames(r.PathValue("id"))...))
+	})
+	mux.HandleFunc("PUT /_standin/users/{id}/files/{path...}", s.putFolder)
 	mux.HandleFunc("POST /_standin/flush-keys", func(w http.ResponseWriter, _ *http.Request) {
 		s.FlushJWKS()
 		w.WriteHeader(http.StatusNoContent)
@@ -75,6 +81,17 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) {
 	s.PutUser(u)
 	u, _ = s.User(u.ID)
 	writeJSON(w, u)
+}
+
+func (s *Server) putFolder(w http.ResponseWriter, r *http.Request) {
+	user, name, permissions := r.PathValue("id"), r.PathValue("path"), r.URL.Query().Get("permissions")
+	if permissions == "" || !s.SetPermissions(user, name, permissions) {
+		if err := s.AddFolder(user, name, permissions); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {

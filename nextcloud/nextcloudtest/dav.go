@@ -58,7 +58,7 @@ func (s *Server) davResource(w http.ResponseWriter, r *http.Request, me string) 
 	if below, ok := strings.CutPrefix(r.URL.Path, davFiles); ok {
 		owner, name, _ = strings.Cut(below, "/")
 	}
-	name = strings.Trim(path.Clean("/"+name), "/")
+	name = inHome(name)
 	_, exists := s.User(owner)
 	switch {
 	case r.URL.Path == "/remote.php/dav/" && r.Method == "PROPFIND":
@@ -77,7 +77,7 @@ func (s *Server) davResource(w http.ResponseWriter, r *http.Request, me string) 
 func (s *Server) foreignHome(w http.ResponseWriter, r *http.Request, owner, name string) {
 	switch {
 	case r.Method == "PROPFIND" && name == "":
-		writeMultistatus(w, []resource{{href: r.URL.Path, props: []prop{{xml.Name{Space: nsDAV, Local: "resourcetype"}, collection, true}}}})
+		writeMultistatus(w, []resource{foreign(r)})
 	case r.Method == http.MethodPut:
 		davError(w, http.StatusForbidden, `Sabre\DAV\Exception\Forbidden`, "Permission denied to create file (filename "+name+")")
 	case r.Method == http.MethodGet, r.Method == "PROPFIND":

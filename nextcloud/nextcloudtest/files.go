@@ -143,14 +143,26 @@ func (s *state) remove(user, name string) *fileError {
 
 // AddFolder makes a folder in a user's home whose oc:permissions are the given letters; none means all.
 func (s *Server) AddFolder(user, name, permissions string) error {
-	name = strings.Trim(path.Clean("/"+name), "/")
-	if _, _, failed := s.state.add(user, name, true, nil); failed != nil {
+	if _, _, failed := s.state.add(user, inHome(name), true, nil); failed != nil {
 		return fmt.Errorf("folder %q of %q: %s", name, user, failed.message)
 	}
 	if permissions != "" {
-		s.state.mu.Lock()
-		defer s.state.mu.Unlock()
-		s.state.files[user][name].permissions = permissions
+		s.SetPermissions(user, name, permissions)
 	}
 	return nil
 }
+
+// SetPermissions changes the oc:permissions of a file or folder, as its owner does by sharing it otherwise. It reports
+// whether the path exists.
+func (s *Server) SetPermissions(user, name, permissions string) bool {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	n, ok := s.state.home(user)[inHome(name)]
+	if ok {
+		n.permissions = permissions
+	}
+	return ok
+}
+
+// inHome is the clean path relative to a home.
+func inHome(name string) string { return strings.Trim(path.Clean("/"+name), "/") }

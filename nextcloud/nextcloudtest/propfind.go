@@ -77,6 +77,24 @@ func (s *Server) propfindRoot(w http.ResponseWriter, r *http.Request, me string)
 	writeMultistatus(w, []resource{res})
 }
 
+// foreign describes the home of another user: a collection that has no other property, so no permissions either.
+func foreign(r *http.Request) resource {
+	kind := xml.Name{Space: nsDAV, Local: "resourcetype"}
+	names := asked(r)
+	if names == nil {
+		names = []xml.Name{kind}
+	}
+	res := resource{href: r.URL.Path}
+	for _, name := range names {
+		p := prop{name: name}
+		if name == kind {
+			p.value, p.found = collection, true
+		}
+		res.props = append(res.props, p)
+	}
+	return res
+}
+
 // propfind lists one resource, and with Depth 1 (or none given, as Nextcloud does not go deeper) what is in it.
 func (s *Server) propfind(w http.ResponseWriter, r *http.Request, me, name string) {
 	n, failed := s.state.file(me, name)

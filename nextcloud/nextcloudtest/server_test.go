@@ -20,8 +20,11 @@ import (
 // start is the time at which the tests of this file begin.
 var start = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
-// claims of a token of alice that Nextcloud takes; change alters or removes (nil) some.
-func (s *stage) bearer(change map[string]any) sensitive.String {
+// bearer is a token of alice that Nextcloud takes; change alters or removes (nil) some of its claims.
+func (s *stage) bearer(change map[string]any) sensitive.String { return s.bearerOf(keyMCP, change) }
+
+// bearerOf is one that is signed by that key.
+func (s *stage) bearerOf(key string, change map[string]any) sensitive.String {
 	claims := map[string]any{
 		"iss": recordedIssuer + "/realms/cloud", "aud": "nextcloud", "preferred_username": "alice",
 		"iat": float64(start.Unix()), "exp": float64(start.Unix() + 300),
@@ -32,7 +35,7 @@ func (s *stage) bearer(change map[string]any) sensitive.String {
 			delete(claims, name)
 		}
 	}
-	return sensitive.New(s.issuer.token(&recording.JWT{Algorithm: "RS256", KeyID: keyMCP, Claims: claims}, 0))
+	return sensitive.New(s.issuer.token(&recording.JWT{Algorithm: "RS256", KeyID: key, Claims: claims}, 0))
 }
 
 func cloud(t *testing.T) *stage {
@@ -261,6 +264,11 @@ func TestAdminHandlerChangesWhatItIsTold(t *testing.T) {
 		{here, "PATCH", "/_standin/users/bob", `{"disabled":true}`, `"groups":["staff"],"disabled":true`},
 		{here, "GET", "/_standin/users/bob", "", `"disabled":true`},
 		{here, "GET", "/_standin/users/nobody", "", "404 "},
+		{here, "GET", "/_standin/users/bob/app-passwords", "", "200 []"},
+		{here, "PUT", "/_standin/users/bob/files/Shared?permissions=SG", "", "204 "},
+		{here, "PUT", "/_standin/users/bob/files/Shared?permissions=SGCK", "", "204 "},
+		{here, "PUT", "/_standin/users/bob/files/Shared/Deep%20er", "", "204 "},
+		{here, "PUT", "/_standin/users/bob/files/no/where", "", "409 "},
 		{here, "POST", "/_standin/flush-keys", "", "204 "},
 		{here, "GET", "/_standin/counts", "", "200 {}"},
 	}
@@ -271,6 +279,11 @@ func TestAdminHandlerChangesWhatItIsTold(t *testing.T) {
 	}
 	if !s.server.Settings().Maintenance {
 		t.Error("maintenance mode is off")
+	}
+	for name, want := range map[string]string{"Shared": "SGCK", "Shared/Deep er": folderPermissions} {
+		if n, failed := s.server.state.file("bob", name); failed != nil || n.permissions != want {
+			t.Errorf("%s has %q, want %q", name, n.permissions, want)
+		}
 	}
 	if u, _ := s.server.User("bob"); u.Password.Reveal() != "hidden" || !u.Disabled {
 		t.Errorf("bob is %+v", u)
