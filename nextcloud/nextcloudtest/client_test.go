@@ -3,6 +3,8 @@ package nextcloudtest
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,30 @@ func TestTheLifeOfAnAppPassword(t *testing.T) {
 	}
 	if got := reason(t, s.client().Delete(t.Context(), second)); got != nextcloud.ReasonRejected {
 		t.Errorf("the second deletion: %q", got)
+	}
+}
+
+// TestAnAppPasswordOverHTTP2: the request of a login is made in an unusual way, see LogIn, which HTTP/2 must carry too.
+func TestAnAppPasswordOverHTTP2(t *testing.T) {
+	s := cloud(t)
+	var protocols []string
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		protocols = append(protocols, r.Proto)
+		s.server.Handler().ServeHTTP(w, r)
+	}))
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	client := nextcloud.Client{URL: web.URL, HTTP: web.Client()}
+	app, err := client.LogIn(t.Context(), "alice", password, "tokengrant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Delete(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff([]string{"HTTP/2.0", "HTTP/2.0"}, protocols); diff != "" {
+		t.Errorf("protocols (-want +got):\n%s", diff)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/nextcloud"
 	"github.com/tokengrant/tokengrant/nextcloud/internal/recording"
 )
 
@@ -208,6 +209,30 @@ func TestTheStateFreePartHoldsForAnyNextcloud(t *testing.T) {
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("%s %s %s (-recorded +%s):\n%s", rec.Name, rec.Method, rec.Path, base, diff)
 		}
+	}
+}
+
+// TestTheOwnHomeMayBeWritten shows oc:permissions, which no recording has: on the server at NEXTCLOUD_URL where
+// NEXTCLOUD_BEARER_TOKEN has a token for it, else on the stand-in. Nothing is written.
+func TestTheOwnHomeMayBeWritten(t *testing.T) {
+	client, token := nextcloud.Client{URL: os.Getenv("NEXTCLOUD_URL")}, sensitive.New(os.Getenv("NEXTCLOUD_BEARER_TOKEN"))
+	if client.URL == "" || token.IsZero() {
+		s := cloud(t)
+		client, token = s.client(), s.bearer(nil)
+	}
+	who := client.Check(t.Context(), token, nextcloud.Expect{}, nextcloud.Hints{})
+	if who.Identity == nil {
+		t.Fatal(who.Message)
+	}
+	for _, access := range []nextcloud.Access{nextcloud.Read, nextcloud.Write} {
+		home := []nextcloud.PathCheck{{Path: "/", Access: access}}
+		if v := client.CheckPaths(t.Context(), token, who.Identity.User, home, nextcloud.Hints{}); v.Outcome != nextcloud.Accepted {
+			t.Errorf("%s: %s", access, v.Message)
+		}
+	}
+	gone := []nextcloud.PathCheck{{Path: "/tokengrant: there is no such folder", Access: nextcloud.Read}}
+	if v := client.CheckPaths(t.Context(), token, who.Identity.User, gone, nextcloud.Hints{}); v.Reason != nextcloud.ReasonForbidden {
+		t.Errorf("%v: %s", v.Outcome, v.Message)
 	}
 }
 
