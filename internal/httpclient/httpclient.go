@@ -25,6 +25,10 @@ const (
 type Options struct {
 	// RootCAs are PEM certificates trusted in addition to the system's.
 	RootCAs []byte
+	// ClientCertificate, when set, is presented to every server that asks for one, whatever authorities it says it
+	// accepts: its refusal then says more than a missing certificate would. A connection stays with the certificate it
+	// was opened with, so for a new certificate build a new client, and close the idle connections of the old one.
+	ClientCertificate *tls.Certificate
 	// Timeout bounds a request from its first byte to the last byte of the answer; 30 s when zero.
 	Timeout time.Duration
 	// MaxResponseBytes bounds the decoded body; 1 MiB when zero. Reading past it yields ErrTooLarge.
@@ -51,6 +55,10 @@ func New(o Options) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	if o.ClientCertificate != nil {
+		present = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.ClientCertificate, nil }
+	}
 	wire := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{
@@ -59,9 +67,10 @@ func New(o Options) (*http.Client, error) {
 			Control:   refuseForbidden,
 		}).DialContext,
 		TLSClientConfig: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			RootCAs:            roots,
-			ClientSessionCache: tls.NewLRUClientSessionCache(0),
+			MinVersion:           tls.VersionTLS12,
+			RootCAs:              roots,
+			GetClientCertificate: present,
+			ClientSessionCache:   tls.NewLRUClientSessionCache(0),
 		},
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,

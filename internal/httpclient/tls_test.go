@@ -74,6 +74,47 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+func TestTheClientCertificateIsPresented(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	tomorrow := time.Now().Add(24 * time.Hour)
+	trusted, foreign := ca.issueClient(t, "mine", tomorrow), other.issueClient(t, "foreign", tomorrow)
+	for name, tc := range map[string]struct {
+		auth        tls.ClientAuthType
+		certificate *tls.Certificate
+		want        string // the common name the server saw
+		refused     bool
+	}{
+		"to a server that asks":                       {tls.VerifyClientCertIfGiven, &trusted, "mine", false},
+		"to a server that insists":                    {tls.RequireAndVerifyClientCert, &trusted, "mine", false},
+		"to a server that does not ask":               {tls.NoClientCert, &trusted, "", false},
+		"not when there is none":                      {tls.VerifyClientCertIfGiven, nil, "", false},
+		"none to a server that insists":               {tls.RequireAndVerifyClientCert, nil, "", true},
+		"although the server knows not its authority": {tls.VerifyClientCertIfGiven, &foreign, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := ""
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if len(r.TLS.PeerCertificates) > 0 {
+					seen = r.TLS.PeerCertificates[0].Subject.CommonName
+				}
+			}))
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(ca.pem)
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", tomorrow)}, ClientAuth: tc.auth, ClientCAs: pool}
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			_, err := get(t, client(t, Options{RootCAs: ca.pem, ClientCertificate: tc.certificate}), server.URL)
+			if (err != nil) != tc.refused || tc.refused && !is[*net.OpError](err) {
+				t.Errorf("error %v (%T), refused is to be %t", err, err, tc.refused)
+			}
+			if seen != tc.want {
+				t.Errorf("the server saw %q, want %q", seen, tc.want)
+			}
+		})
+	}
+}
+
 func is[E error](err error) bool {
 	var target E
 	return errors.As(err, &target)
@@ -123,6 +164,21 @@ func (a *authority) issue(t *testing.T, ip string, notAfter time.Time) tls.Certi
 		SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.ParseIP(ip)},
 		NotBefore: notAfter.Add(-72 * time.Hour), NotAfter: notAfter,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// issueClient returns a client certificate.
+func (a *authority) issueClient(t *testing.T, name string, notAfter time.Time) tls.Certificate {
+	t.Helper()
+	key := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: name},
+		NotBefore: notAfter.Add(-72 * time.Hour), NotAfter: notAfter,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, a.cert, key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
