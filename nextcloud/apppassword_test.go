@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -170,10 +171,9 @@ func TestNoErrorShowsWhatWasSent(t *testing.T) {
 func TestABrokenConnectionIsNotTriedAgain(t *testing.T) {
 	for name, do := range operations {
 		t.Run(name, func(t *testing.T) {
-			requests := 0
+			var requests atomic.Int32
 			server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				requests++
-				if requests == 1 {
+				if requests.Add(1) == 1 {
 					_, _ = io.WriteString(w, made(newSecret))
 					return
 				}
@@ -189,8 +189,8 @@ func TestABrokenConnectionIsNotTriedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := do(t, c)
-			if e := soundError(t, err); e.Reason != ReasonUnreachable || !e.AnswerLost || requests != 2 {
-				t.Errorf("%d requests, lost %v: %v", requests, e.AnswerLost, e)
+			if e := soundError(t, err); e.Reason != ReasonUnreachable || !e.AnswerLost || requests.Load() != 2 {
+				t.Errorf("%d requests, lost %v: %v", requests.Load(), e.AnswerLost, e)
 			}
 		})
 	}
