@@ -7,11 +7,11 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
@@ -35,7 +35,8 @@ type Token struct {
 	Scopes []string
 	// ExpiresIn is the life in seconds as the server said it: it may be 0, negative or huge. A fraction is cut
 	// off. It is nil when the server said nothing, or something that is no number.
-	ExpiresIn    *int64
+	ExpiresIn *int64
+	// RefreshToken is empty with grants that open no session.
 	RefreshToken sensitive.String
 }
 
@@ -44,30 +45,28 @@ type Token struct {
 // Errors: IssuerUnreachable, Throttled (Retry); IssuerInvalid, CredentialMissing, ClientRejected, ServiceAccountDisabled,
 // GrantTypeUnsupported, ScopeInvalid, TokenMalformed (Refused).
 func (c Client) ClientCredentials(ctx context.Context, scopes []string) (Token, error) {
-	return c.post(ctx, asked{op: opClientCredentials, clientID: c.ID, scopes: scopes}, url.Values{})
+	return c.post(ctx, asked{op: opClientCredentials, scopes: scopes}, url.Values{})
 }
 
 // post is the one way over the wire. params go into the body as they are; a grant_type among them replaces
 // client_credentials.
 func (c Client) post(ctx context.Context, a asked, params url.Values) (Token, error) {
-	cfg := clientcredentials.Config{
-		ClientID: c.ID, TokenURL: c.Provider.TokenEndpoint, Scopes: a.scopes, EndpointParams: params,
-	}
-	if err := c.Auth.authenticate(&cfg); err != nil {
-		return Token{}, &Error{Op: a.op, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error()}
+	cfg, err := c.authenticated(ctx, &a, c.Provider.TokenEndpoint, params)
+	if err != nil {
+		return Token{}, err
 	}
 	var expiresIn *int64
 	hc := withReader(c.HTTP, a.op, func(_ string, resp *http.Response, body []byte) ([]byte, error) {
+		// x/oauth2 would read a JSON object that calls itself text/plain as a form.
+		resp.Header.Set("Content-Type", "application/json")
 		if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-			// x/oauth2 would read a JSON object that calls itself text/plain as a form.
-			resp.Header.Set("Content-Type", "application/json")
 			body, expiresIn = takeExpiresIn(body)
 		}
 		return body, nil
 	})
 	t, err := cfg.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
 	if err != nil {
-		return Token{}, tokenError(a, err, newCleaner(c.ID, secretsOf(&cfg)...))
+		return Token{}, tokenError(a, err, newCleaner(c.ID, secretsOf(cfg)...))
 	}
 	return tokenOf(a, t, expiresIn)
 }
@@ -113,6 +112,10 @@ func tokenOf(a asked, t *oauth2.Token, expiresIn *int64) (Token, error) {
 		}
 	}
 	clean := newCleaner("", t.AccessToken, t.RefreshToken)
+	wanted := []string{"", tokenTypeAccessToken}
+	if a.op == opImpersonation {
+		wanted = append(wanted, tokenTypeRefreshToken) // beside the access token
+	}
 	switch issued := text("issued_token_type"); {
 	case t.TokenType == "":
 		return malformed("the answer has no token_type", "RFC 6749 §5.1 requires it; look at the issuer")
@@ -120,7 +123,7 @@ func tokenOf(a asked, t *oauth2.Token, expiresIn *int64) (Token, error) {
 		return malformed("the token_type is DPoP", `switch off "Require DPoP bound tokens" on client {client}: pods that mount a token cannot prove possession of a key`)
 	case !strings.EqualFold(t.TokenType, "Bearer"):
 		return malformed("the token_type is "+clean.text(t.TokenType), "only Bearer tokens can be published")
-	case issued != "" && issued != tokenTypeAccessToken:
+	case !slices.Contains(wanted, issued):
 		return malformed("the issued_token_type is "+clean.text(issued), "an access token was asked for; look at the issuer")
 	}
 	scopes := strings.Fields(text("scope"))
@@ -169,13 +172,4 @@ func answerOf(resp *http.Response, body []byte) answer {
 	// Not JSON: then there is no code, which is a finding of its own.
 	_ = json.Unmarshal(body, &said)
 	return answer{status: resp.StatusCode, header: resp.Header, code: said.Code, description: said.Description}
-}
-
-// secretsOf lists the values of a request that must not come back in an error.
-func secretsOf(cfg *clientcredentials.Config) []string {
-	secrets := []string{cfg.ClientSecret}
-	for _, name := range []string{"subject_token", "client_assertion", "assertion", "refresh_token"} {
-		secrets = append(secrets, cfg.EndpointParams[name]...)
-	}
-	return secrets
 }

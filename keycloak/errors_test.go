@@ -1,7 +1,9 @@
 package keycloak
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -72,14 +74,23 @@ func TestNoErrorShowsASecret(t *testing.T) {
 				w.WriteHeader(status)
 				_, _ = w.Write([]byte(body))
 			}))
-			for _, auth := range []ClientAuth{SecretBasic(sensitive.New(secret)), SecretPost(sensitive.New(secret))} {
-				c := Client{Provider: &Provider{TokenEndpoint: server.URL}, ID: "x", Auth: auth, HTTP: server.Client()}
-				_, err := c.Exchange(t.Context(), sensitive.New(subject), ExchangeRequest{Audience: []string{"nextcloud"}})
-				if err == nil {
-					t.Errorf("status %d, body %s: no error", status, body)
-					continue
+			for _, auth := range []ClientAuth{
+				SecretBasic(sensitive.New(secret)), SecretPost(sensitive.New(secret)),
+				Assertion(func(context.Context) (sensitive.String, error) { return sensitive.New(secret), nil }),
+			} {
+				c := Client{
+					Provider: &Provider{TokenEndpoint: server.URL, RevocationEndpoint: server.URL, EndSessionEndpoint: server.URL},
+					ID:       "x", Auth: auth, HTTP: server.Client(),
 				}
-				text := err.Error()
+				used := sensitive.New(subject)
+				_, exchange := c.Exchange(t.Context(), used, ExchangeRequest{Audience: []string{"nextcloud"}})
+				if exchange == nil {
+					t.Errorf("status %d, body %s: no error", status, body)
+				}
+				_, refresh := c.Refresh(t.Context(), used, nil)
+				_, bearer := c.JWTBearer(t.Context(), used, nil)
+				// What is revoked or logged out may be gone already, so some of these are no errors.
+				text := fmt.Sprint(exchange, refresh, bearer, c.Revoke(t.Context(), used, ""), c.Logout(t.Context(), used))
 				for _, s := range []string{"canary", secret, url.QueryEscape(secret), strings.TrimPrefix(header, "Basic "), subject, "eyJ"} {
 					if strings.Contains(text, s) {
 						t.Errorf("status %d, body %s: error shows %q: %s", status, body, s, text)

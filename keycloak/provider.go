@@ -16,6 +16,7 @@ const (
 	GrantTypeRefreshToken      = "refresh_token"                                   // RFC 6749 §6
 	GrantTypeTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693 §2.1
 	GrantTypeJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523 §2.1
+	GrantTypeDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code"    // RFC 8628 §3.4
 )
 
 // Provider is what the discovery document of an issuer says (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
@@ -27,7 +28,11 @@ type Provider struct {
 	RevocationEndpoint          string
 	EndSessionEndpoint          string
 	DeviceAuthorizationEndpoint string
-	GrantTypes                  []string
+	// MTLSTokenEndpoint and MTLSRevocationEndpoint are where a client that authenticates with its certificate asks
+	// instead (mtls_endpoint_aliases, RFC 8705 §5). Discover does not look where they are; TLS does.
+	MTLSTokenEndpoint      string
+	MTLSRevocationEndpoint string
+	GrantTypes             []string
 }
 
 // Supports reports whether the issuer offers a grant. A document without grant_types_supported promises none of
@@ -53,6 +58,10 @@ func Discover(ctx context.Context, hc *http.Client, issuerURL string) (*Provider
 		EndSession          string   `json:"end_session_endpoint"`
 		DeviceAuthorization string   `json:"device_authorization_endpoint"`
 		GrantTypes          []string `json:"grant_types_supported"`
+		MTLS                struct {
+			Token      string `json:"token_endpoint"`
+			Revocation string `json:"revocation_endpoint"`
+		} `json:"mtls_endpoint_aliases"`
 	}
 	if err := found.Claims(&doc); err != nil {
 		return nil, invalidIssuer("a field of the discovery document has the wrong type", "look at what answers at the issuer URL")
@@ -64,6 +73,8 @@ func Discover(ctx context.Context, hc *http.Client, issuerURL string) (*Provider
 		RevocationEndpoint:          doc.Revocation,
 		EndSessionEndpoint:          doc.EndSession,
 		DeviceAuthorizationEndpoint: doc.DeviceAuthorization,
+		MTLSTokenEndpoint:           doc.MTLS.Token,
+		MTLSRevocationEndpoint:      doc.MTLS.Revocation,
 		GrantTypes:                  doc.GrantTypes,
 	}
 	if err := p.check(); err != nil {

@@ -33,7 +33,7 @@ func discoverAt(t *testing.T, change func(doc, origin string) string) (*Provider
 	defer server.Close()
 	p, err := Discover(t.Context(), server.Client(), server.URL+"/realms/nextcloud-mcp")
 	if p != nil {
-		for _, field := range []*string{&p.Issuer, &p.TokenEndpoint, &p.JWKSURI, &p.RevocationEndpoint, &p.EndSessionEndpoint, &p.DeviceAuthorizationEndpoint} {
+		for _, field := range []*string{&p.Issuer, &p.TokenEndpoint, &p.JWKSURI, &p.RevocationEndpoint, &p.EndSessionEndpoint, &p.DeviceAuthorizationEndpoint, &p.MTLSTokenEndpoint, &p.MTLSRevocationEndpoint} {
 			*field = strings.Replace(*field, server.URL, "SERVER", 1)
 		}
 	}
@@ -53,12 +53,14 @@ func TestDiscoverReadsKeycloaksDocument(t *testing.T) {
 		RevocationEndpoint:          realm + "/protocol/openid-connect/revoke",
 		EndSessionEndpoint:          realm + "/protocol/openid-connect/logout",
 		DeviceAuthorizationEndpoint: realm + "/protocol/openid-connect/auth/device",
+		MTLSTokenEndpoint:           realm + "/protocol/openid-connect/token",
+		MTLSRevocationEndpoint:      realm + "/protocol/openid-connect/revoke",
 		GrantTypes:                  p.GrantTypes,
 	}
 	if diff := cmp.Diff(want, p); diff != "" {
 		t.Errorf("provider (-want +got):\n%s", diff)
 	}
-	for _, g := range []string{GrantTypeClientCredentials, GrantTypeTokenExchange, GrantTypeRefreshToken, GrantTypeJWTBearer} {
+	for _, g := range []string{GrantTypeClientCredentials, GrantTypeTokenExchange, GrantTypeRefreshToken, GrantTypeJWTBearer, GrantTypeDeviceCode} {
 		if !p.Supports(g) {
 			t.Errorf("does not support %s", g)
 		}

@@ -12,8 +12,10 @@ import (
 type asked struct {
 	op       string
 	clientID string
+	method   string // how the client authenticated
 	audience []string
 	scopes   []string
+	user     string // requested_subject
 }
 
 // answer is an HTTP answer that brought no token.
@@ -26,14 +28,15 @@ type answer struct {
 
 // rule gives one kind of answer its meaning. An empty field matches everything, code noCode only an answer without one.
 type rule struct {
-	op     string
+	op     string // or the beginning of one
+	method string // or the beginning of one
 	status int
 	code   string
 	says   string // text within the description: the tie-breaker where Keycloak uses one code for many faults
 
 	reason string
 	class  Class
-	hint   string // {client}, {audience} and {scopes} stand for what was asked
+	hint   string // {client}, {audience}, {scopes} and {user} stand for what was asked
 }
 
 // noCode matches an answer without an OAuth error code: it comes from something else than a token endpoint.
@@ -55,15 +58,43 @@ var rules = []rule{
 	{code: "unauthorized_client", says: "not enabled to retrieve service account", reason: ReasonServiceAccountDisabled, class: Refused, hint: `switch on "Service accounts roles" on client {client}`},
 	{code: "unauthorized_client", says: "Public client not allowed to retrieve service account", reason: ReasonServiceAccountDisabled, class: Refused, hint: `client {client} is public: switch on "Client authentication" and "Service accounts roles" on it`},
 	{code: "invalid_request", says: "User 'service-account-", reason: ReasonServiceAccountDisabled, class: Refused, hint: "enable the service account user of client {client}"},
-	{code: "invalid_client", says: "client_assertion", reason: ReasonClientRejected, class: Refused, hint: `client {client} does not take a client secret: set its "Client Authenticator" to "Client Id and Secret", or authenticate as it expects`},
+	{code: "invalid_client", says: "client_assertion", reason: ReasonClientRejected, class: Refused, hint: noSecretHint},
+	{code: "invalid_client", says: "Missing client_id", reason: ReasonClientRejected, class: Refused, hint: noSecretHint},                                                                                                         // it expects a certificate
 	{code: "unauthorized_client", says: "Unexpected error when authenticating client", reason: ReasonClientRejected, class: Refused, hint: `client {client} cannot authenticate in this way: look at its "Client Authenticator"`}, // 26.4
-	{says: "Token reuse detected", reason: ReasonClientRejected, class: Refused, hint: "the client assertion was used before and client {client} takes each only once"},
-	{says: "Token is not active", reason: ReasonClientRejected, class: Refused, hint: "the client assertion has expired; compare the clocks of the issuer and of this cluster"},
-	{says: "issued in the future", reason: ReasonClientRejected, class: Refused, hint: "the clock of this cluster is ahead of the issuer's"},
-	{op: opClientCredentials, code: "invalid_client", says: "audience", reason: ReasonClientRejected, class: Refused, hint: "the client assertion must have the issuer URL as its only audience"},
+	{code: "invalid_client", says: "Token reuse detected", reason: ReasonClientRejected, class: Refused, hint: "the client assertion was used before and client {client} takes each only once"},
+	{code: "invalid_client", says: "Token is not active", reason: ReasonClientRejected, class: Refused, hint: "the client assertion has expired; compare the clocks of the issuer and of this cluster"},
+	{code: "invalid_client", says: "issued in the future", reason: ReasonClientRejected, class: Refused, hint: "the clock of this cluster is ahead of the issuer's"},
+	{code: "invalid_client", says: "Invalid token audience", reason: ReasonClientRejected, class: Refused, hint: "the client assertion must have the issuer URL as its only audience"},
+	{code: "invalid_client", says: "Multiple audiences", reason: ReasonClientRejected, class: Refused, hint: "the client assertion must have the issuer URL as its only audience"},
+	{code: "invalid_client", says: "Unable to load public key", reason: ReasonClientRejected, class: Refused, hint: "the keys of client {client} have none with the kid of the client assertion: register it with that kid, which is keyID, or else the key's RFC 7638 thumbprint"},
 	{says: "Signature on JWT", reason: ReasonClientRejected, class: Refused, hint: "the key that signs the client assertion is not registered for client {client}"},
 	{says: "DPoP proof", reason: ReasonClientRejected, class: Refused, hint: `switch off "Require DPoP bound tokens" on client {client} (and do not exchange a DPoP-bound subject token): pods that mount a token cannot prove possession of a key`},
 	{says: "MTLS HoK", reason: ReasonClientRejected, class: Refused, hint: `switch off "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled" on client {client}: pods that mount a token do not have its certificate`},
+
+	// The user whose token it is: by a refresh token, a JWT of another issuer, impersonation.
+	{op: opRefresh, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
+	{op: opLogout, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
+	{op: opRevocation, code: "invalid_request", says: "Unmatching clients", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
+	{op: opRefresh, code: "invalid_grant", says: "User disabled", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "enable the user: the session is still there"},
+	{op: opRefresh, code: "invalid_grant", says: "Maximum allowed refresh token reuse exceeded", reason: ReasonReloginRequired, class: Refused, hint: "the refresh token was used twice, by somebody else too or after a lost answer, and that ended the session: log in again; the realm setting \"Refresh Token Max Reuse\" 1 survives one lost answer"},
+	{op: opRefresh, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session of the refresh token has ended (logged out, revoked or expired): log in again with client {client}, and the scope offline_access, and store the new token"},
+	{op: opLogout, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session has ended already"},
+	{op: opDeviceAuthorization, code: "unauthorized_client", says: "Device Authorization Grant", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "set the attribute oauth2.device.authorization.grant.enabled=true on client {client}"},
+	{op: opDeviceCode, code: "access_denied", reason: ReasonReloginRequired, class: Refused, hint: "the user refused: log in again"},
+	{op: opDeviceCode, code: "expired_token", reason: ReasonReloginRequired, class: Refused, hint: "the login came too late: log in again"},
+	{op: opDeviceCode, code: "authorization_pending", reason: ReasonRequestRefused, class: Retry, hint: "the user has not logged in yet"},
+	{op: opDeviceCode, code: "slow_down", reason: ReasonRequestRefused, class: Retry, hint: "poll more slowly"},
+	{op: opJWTBearer, code: "invalid_grant", says: "not supported for the requested client", reason: ReasonGrantTypeUnsupported, class: Refused, hint: `set the attributes oauth2.jwt.authorization.grant.enabled=true and oauth2.jwt.authorization.grant.idp=<alias of the identity provider> on client {client}`},
+	{op: opJWTBearer, code: "invalid_grant", says: "Identity Provider is not allowed for the client", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `add the alias of the assertion's identity provider to the attribute oauth2.jwt.authorization.grant.idp of client {client}`},
+	{op: opJWTBearer, code: "invalid_grant", says: "No Identity Provider", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `create an identity provider of type jwt-authorization-grant whose issuer is exactly the assertion's iss, with useJwksUrl=true, jwksUrl and jwtAuthorizationGrantEnabled=true`},
+	{op: opJWTBearer, code: "invalid_grant", says: "User not found", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `link the user to the identity provider: on the user's tab "Identity provider links", with the assertion's sub as the ID`},
+	{op: opJWTBearer, code: "invalid_grant", says: "Token reuse detected", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `the assertion was used before: get a fresh one for each mint, or set jwtAuthorizationGrantAssertionReuseAllowed=true on the identity provider`},
+	{op: opJWTBearer, code: "invalid_grant", says: "audience", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `the assertion must have the issuer URL as its only audience: exchange it for a client of that name in the other realm`},
+	{op: opJWTBearer, code: "invalid_grant", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "the issuer does not accept the assertion: expired, malformed, or signed with a key that its identity provider does not know"},
+	{op: opJWTBearer, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer has no JWT authorization grant: use Keycloak 26.6 or newer and do not disable its feature jwt-authorization-grant"},
+	{op: opImpersonation, code: "invalid_request", says: "'requested_subject' is not supported", reason: ReasonImpersonationUnsupported, class: Refused, hint: impersonationHint},
+	{op: opImpersonation, code: "unsupported_grant_type", reason: ReasonImpersonationUnsupported, class: Refused, hint: impersonationHint},
+	{op: opImpersonation, code: "access_denied", reason: ReasonImpersonationForbidden, class: Refused, hint: forbiddenHint},
 
 	// The exchange: what the client may do, and for whom.
 	{code: "invalid_request", says: "token exchange is not enabled", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},
@@ -80,6 +111,12 @@ var rules = []rule{
 	// The general: what a code means when its description is not known.
 	{op: opTokenExchange, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer has no standard token exchange: use Keycloak 26.2 or newer and do not disable its feature token-exchange-standard"},
 	{code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer does not offer this grant; switch the feature on there"},
+	{method: methodPrivateKeyJWT, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: keyHint},
+	{method: methodPrivateKeyJWT, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: keyHint},
+	{method: methodFederated, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: federatedHint},
+	{method: methodFederated, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: federatedHint},
+	{method: methodTLS, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: tlsHint},
+	{method: methodTLS, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: tlsHint},
 	{code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: "the client secret of {client} is wrong: copy it from its Credentials page, without a newline at its end"},
 	{code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: "client {client} does not exist in the realm, is disabled, or does not authenticate in this way"},
 	{op: opTokenExchange, code: "access_denied", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},
@@ -94,15 +131,26 @@ var rules = []rule{
 }
 
 const (
+	otherClientHint   = "the token was issued to another client than {client}, and only that one may use it"
+	impersonationHint = "this issuer exchanges a user's token for the same user only: start Keycloak with --features=token-exchange:v1 (a preview) for requested_subject"
+	forbiddenHint     = "give the service account of {client} the role impersonation of the client realm-management and name no audience (with one it needs the fine-grained admin permissions V1, too: impersonate of users, token-exchange of the audience's client); or the realm has no user {user}"
+
+	noSecretHint  = `client {client} does not take a client secret: set its "Client Authenticator" to "Client Id and Secret", or authenticate as it expects`
+	keyHint       = `set the "Client Authenticator" of client {client} to "Signed JWT" (client-jwt), register the public key there, and look whether the client is enabled`
+	federatedHint = "set the Client Authenticator of client {client} to federated-jwt with jwt.credential.issuer=<alias of the identity provider> and jwt.credential.sub=<sub of the assertion>; look whether that identity provider is enabled, its issuer is the assertion's iss, and Keycloak can fetch its keys (a new key counts some 10 s later)"
+	tlsHint       = `set the "Client Authenticator" of client {client} to "X509 Certificate" (client-x509) with the subject of the certificate in x509.subjectdn, and start Keycloak with --https-client-auth=request and the certificate's authority in its truststore`
+
 	exchangeHint = "set the attribute standard.token.exchange.enabled=true on client {client}"
 	subjectHint  = "the issuer does not accept the subject token: expired, revoked, logged out, of another realm, or its user or client is disabled"
 )
 
-// codes are the error codes an Error shows: RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 8693 §2.2.2, and Keycloak's own.
+// codes are the error codes an Error shows: RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8628 §3.5,
+// RFC 8693 §2.2.2, and Keycloak's own.
 var codes = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 	"access_denied", "server_error", "temporarily_unavailable", "invalid_token", "insufficient_scope", "invalid_target",
-	"invalid_issuer", "not_allowed", "unknown_error", "Realm does not exist",
+	"invalid_issuer", "not_allowed", "unknown_error", "Realm does not exist", "unsupported_token_type",
+	"authorization_pending", "slow_down", "expired_token",
 }
 
 // classify turns an answer into an Error.
@@ -123,18 +171,18 @@ func classify(a asked, ans answer, clean cleaner) *Error {
 		e.Reason, e.Class, e.Hint = ReasonIssuerInvalid, Refused, redirectHint(ans.header, clean)
 		return e
 	}
-	r := rules[ruleFor(a.op, ans.status, code, ans.description)]
+	r := rules[ruleFor(a, ans.status, code, ans.description)]
 	e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint)
 	return e
 }
 
 // ruleFor returns the index of the first rule that matches. The last one always does.
-func ruleFor(op string, status int, code, description string) int {
-	return slices.IndexFunc(rules, func(r rule) bool { return r.matches(op, status, code, description) })
+func ruleFor(a asked, status int, code, description string) int {
+	return slices.IndexFunc(rules, func(r rule) bool { return r.matches(a, status, code, description) })
 }
 
-func (r rule) matches(op string, status int, code, description string) bool {
-	return (r.op == "" || r.op == op) &&
+func (r rule) matches(a asked, status int, code, description string) bool {
+	return strings.HasPrefix(a.op, r.op) && strings.HasPrefix(a.method, r.method) &&
 		(r.status == 0 || r.status == status) &&
 		(r.code == "" || r.code == code || r.code == noCode && code == "") &&
 		strings.Contains(description, r.says)
@@ -153,6 +201,7 @@ func (a asked) fill(hint string) string {
 		"{client}", list([]string{a.clientID}),
 		"{audience}", list(a.audience),
 		"{scopes}", list(a.scopes),
+		"{user}", list([]string{a.user}),
 	).Replace(hint)
 }
 

@@ -115,6 +115,7 @@ func describe(err error) (description, hint string) {
 		alert     tls.AlertError
 		record    tls.RecordHeaderError
 		timeout   net.Error
+		wire      *net.OpError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -131,6 +132,8 @@ func describe(err error) (description, hint string) {
 		return "the certificate is not valid for the host " + cleaner{}.text(hostname.Host), "correct the issuer URL or the certificate"
 	case errors.As(err, &invalid):
 		return "the certificate is not valid (expired, not yet valid or not meant for servers)", "renew the issuer's certificate"
+	case errors.As(err, &wire) && wire.Op == "remote error": // crypto/tls's own words for an alert
+		return "the issuer ended the TLS handshake: " + wire.Err.Error(), "look at the client certificate, and at the authorities that the issuer trusts"
 	case errors.As(err, &alert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "no TLS connection", "look whether the issuer speaks TLS 1.2 or newer on this port"
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):

@@ -75,39 +75,66 @@ func (s *Server) Sign(claims map[string]any) string {
 	return token
 }
 
-// claimsOf returns the claims of a token of this server that has not expired by its clock.
+// claimsOf returns the claims of a valid access token of this server.
 func (s *Server) claimsOf(token string) (map[string]any, error) {
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	claims, err := verified(token, s.Keys().Keys)
+	switch {
+	case err != nil:
+		return nil, err
+	case claims["iss"] != s.URL || claims["typ"] != "Bearer" || s.expired(claims):
+		return nil, errors.New("expired, or no access token of this realm")
+	case s.isRevoked(claims):
+		return nil, errors.New("revoked, or its session has ended")
+	}
+	return claims, nil
+}
+
+// expired reports whether a JWT has expired by the server's clock.
+func (s *Server) expired(claims map[string]any) bool {
+	exp, _ := claims["exp"].(float64)
+	return int64(exp) <= s.now().Unix()
+}
+
+// unverified reads a JWT without looking at its signature.
+func unverified(token string) (*jose.JSONWebSignature, map[string]any, error) {
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256})
+	if err != nil {
+		return nil, nil, err
+	}
+	var claims map[string]any
+	err = json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &claims)
+	return jws, claims, err
+}
+
+// verified reads a JWT that one of the keys signed: the one it names, if it names one.
+func verified(token string, keys []jose.JSONWebKey) (map[string]any, error) {
+	jws, claims, err := unverified(token)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	keys := s.keys
-	s.mu.Unlock()
+	kid := jws.Signatures[0].Header.KeyID
 	for _, key := range keys {
-		payload, err := jws.Verify(key.private.Public())
-		if err != nil {
+		if kid != "" && kid != key.KeyID {
 			continue
 		}
-		var claims map[string]any
-		if err := json.Unmarshal(payload, &claims); err != nil {
-			return nil, err
+		if _, err := jws.Verify(key.Key); err == nil {
+			return claims, nil
 		}
-		exp, _ := claims["exp"].(float64)
-		if claims["iss"] != s.URL || claims["typ"] != "Bearer" || int64(exp) <= s.now().Unix() {
-			return nil, errors.New("expired, or no access token of this realm")
-		}
-		return claims, nil
 	}
-	return nil, errors.New("bad signature")
+	return nil, errors.New("bad signature, or an unknown key")
 }
 
-func (s *Server) publishKeys(w http.ResponseWriter, _ *http.Request, _ Answer) {
+// Keys returns the public signing keys, as they are published.
+func (s *Server) Keys() jose.JSONWebKeySet {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	var set jose.JSONWebKeySet
 	for _, key := range s.keys {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key.private.Public(), KeyID: key.id, Algorithm: "RS256", Use: "sig"})
 	}
-	s.mu.Unlock()
-	writeJSON(w, http.StatusOK, set)
+	return set
+}
+
+func (s *Server) publishKeys(w http.ResponseWriter, _ *http.Request, _ Answer) {
+	writeJSON(w, http.StatusOK, s.Keys())
 }

@@ -11,6 +11,7 @@
 package keycloaktest
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"io"
@@ -29,6 +30,8 @@ const (
 	discoveryPath = realmPath + "/.well-known/openid-configuration"
 	tokenPath     = realmPath + "/protocol/openid-connect/token"
 	keysPath      = realmPath + "/protocol/openid-connect/certs"
+	revokePath    = realmPath + "/protocol/openid-connect/revoke"
+	logoutPath    = realmPath + "/protocol/openid-connect/logout"
 )
 
 // Options set a Server up. The zero value is a good one.
@@ -39,8 +42,10 @@ type Options struct {
 	Lifespan time.Duration
 	// Addr to listen on; a free port of 127.0.0.1 when empty.
 	Addr string
-	// TLS makes it an https server, see HTTPClient and CertificatePEM.
+	// TLS makes it an https server that takes client certificates, whoever issued them. See HTTPClient and CertificatePEM.
 	TLS bool
+	// LegacyExchange is the feature token-exchange:v1: impersonation.
+	LegacyExchange bool
 }
 
 // Server is a running stand-in. Its methods may be called at any time, from several goroutines.
@@ -52,6 +57,8 @@ type Server struct {
 	now  func() time.Time
 	done chan struct{}
 
+	legacyExchange bool
+
 	mu       sync.Mutex
 	keys     []signingKey // the last one signs
 	clients  map[string]Client
@@ -60,6 +67,14 @@ type Server struct {
 	scripts  map[string][]Answer // by path
 	counts   map[string]int      // by path
 	requests []Request
+
+	users     map[string]bool // true: enabled
+	providers map[string]IdentityProvider
+	sessions  map[string]*session
+	revoked   map[string]bool // by jti
+	usedJWTs  map[string]bool // by jti
+	rotates   bool
+	maxReuse  int
 }
 
 // NewServer starts a server that the test stops at its end.
@@ -99,12 +114,16 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		now: o.Now, done: make(chan struct{}), keys: []signingKey{key}, lifespan: o.Lifespan,
 		clients: map[string]Client{"nextcloud": {ID: "nextcloud", NoServiceAccount: true, NoExchange: true}},
-		scripts: map[string][]Answer{}, counts: map[string]int{},
+		scripts: map[string][]Answer{}, counts: map[string]int{}, legacyExchange: o.LegacyExchange,
+		users: map[string]bool{"alice": true}, providers: map[string]IdentityProvider{}, sessions: map[string]*session{},
+		revoked: map[string]bool{}, usedJWTs: map[string]bool{},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+discoveryPath, s.scripted(discoveryPath, s.discovery))
 	mux.HandleFunc("GET "+keysPath, s.scripted(keysPath, s.publishKeys))
 	mux.HandleFunc("POST "+tokenPath, s.token)
+	mux.HandleFunc("POST "+revokePath, s.scripted(revokePath, s.revoke))
+	mux.HandleFunc("POST "+logoutPath, s.scripted(logoutPath, s.logout))
 	mux.HandleFunc("/realms/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": "Realm does not exist"})
 	})
@@ -113,6 +132,7 @@ func Start(o Options) (*Server, error) {
 		Config:   &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)},
 	}
 	if o.TLS {
+		s.http.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 		s.http.StartTLS()
 	} else {
 		s.http.Start()

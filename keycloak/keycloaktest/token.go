@@ -4,41 +4,59 @@ import (
 	"crypto/rand"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 const (
 	grantExchange   = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantJWTBearer  = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 	// defaultScopes is what Keycloak's built-in default client scopes show in scope.
 	defaultScopes = "profile email"
 )
 
-// Client is an OAuth client of the realm. Its zero flags make a working requester.
+// Client is an OAuth client of the realm. Its zero flags make a working requester. It authenticates with Secret, or else
+// with what is set: Keys, Certificate or Federated.
 type Client struct {
 	ID, Secret string
+	// Keys are the public keys of private_key_jwt, each with its kid.
+	Keys []jose.JSONWebKey
+	// Certificate is the subject of the certificate of tls_client_auth, as "CN=notes-sync". Needs Options.TLS.
+	Certificate string
+	// Federated says whose JWTs authenticate the client.
+	Federated *Federation
+
 	// Audience is available through the client's default client scopes.
 	Audience []string
 	// OptionalScopes maps each optional client scope to the audiences it makes available.
 	OptionalScopes map[string][]string
 	// Lifespan of its tokens; the server's when zero.
 	Lifespan time.Duration
+	// JWTBearer enables the JWT authorization grant, for the identity providers with these aliases.
+	JWTBearer []string
+	// Impersonates lets it impersonate users without naming an audience, ImpersonatesFor with one of these. Both need
+	// Options.LegacyExchange.
+	Impersonates    bool
+	ImpersonatesFor []string
 
 	Disabled         bool
 	NoServiceAccount bool
 	NoExchange       bool
 }
 
+// Federation is the sub that an identity provider gives to a client.
+type Federation struct{ Alias, Subject string }
+
 // Request is a request that reached the token endpoint.
 type Request struct {
 	GrantType string
 	ClientID  string
-	// AuthStyle is how the client authenticated: basic, post or none.
+	// AuthStyle is how the client authenticated: basic, post, assertion, certificate or none.
 	AuthStyle string
 	Audience  []string
 	Scopes    []string
@@ -111,39 +129,33 @@ func subjectOf(username string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// refusal is an error answer of the token endpoint.
+// refusal is an error answer.
 type refusal struct {
 	status            int
 	code, description string
 }
 
+func (no refusal) write(w http.ResponseWriter) {
+	writeJSON(w, no.status, map[string]any{"error": no.code, "error_description": no.description})
+}
+
+func bad(code, description string) *refusal {
+	return &refusal{http.StatusBadRequest, code, description}
+}
+
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	req, secret, ok := s.receive(w, r)
+	if !ok {
 		return
-	}
-	req := Request{
-		GrantType: r.PostForm.Get("grant_type"), ClientID: r.PostForm.Get("client_id"), AuthStyle: "none",
-		Audience: r.PostForm["audience"], Scopes: strings.Fields(r.PostForm.Get("scope")), Form: r.PostForm, At: s.now(),
-	}
-	secret := r.PostForm.Get("client_secret")
-	if secret != "" {
-		req.AuthStyle = "post"
-	}
-	if id, password, ok := r.BasicAuth(); ok {
-		req.AuthStyle = "basic"
-		// RFC 6749 §2.3.1: form-urlencoded within Basic.
-		req.ClientID, _ = url.QueryUnescape(id)
-		secret, _ = url.QueryUnescape(password)
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, req)
 	s.mu.Unlock()
 
 	s.scripted(tokenPath, func(w http.ResponseWriter, _ *http.Request, a Answer) {
-		fields, claims, no := s.grant(req, secret)
+		fields, claims, no := s.grant(r, req, secret)
 		if no != nil {
-			writeJSON(w, no.status, map[string]any{"error": no.code, "error_description": no.description})
+			no.write(w)
 			return
 		}
 		if a.Claims != nil {
@@ -157,34 +169,63 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
+// receive reads a request of a client, and the secret it carries.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request) (req Request, secret string, ok bool) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return req, "", false
+	}
+	req = Request{
+		GrantType: r.PostForm.Get("grant_type"), ClientID: r.PostForm.Get("client_id"), AuthStyle: "none",
+		Audience: r.PostForm["audience"], Scopes: strings.Fields(r.PostForm.Get("scope")), Form: r.PostForm, At: s.now(),
+	}
+	secret = r.PostForm.Get("client_secret")
+	switch id, password, basic := r.BasicAuth(); {
+	case basic:
+		req.AuthStyle = "basic"
+		// RFC 6749 §2.3.1: form-urlencoded within Basic.
+		req.ClientID, _ = url.QueryUnescape(id)
+		secret, _ = url.QueryUnescape(password)
+	case secret != "":
+		req.AuthStyle = "post"
+	case r.PostForm.Has("client_assertion"):
+		req.AuthStyle = "assertion"
+	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+		req.AuthStyle = "certificate"
+	}
+	return req, secret, true
+}
+
 // grant decides in Keycloak's order and with its words.
-func (s *Server) grant(req Request, secret string) (fields, claims map[string]any, no *refusal) {
-	const rejected = "Invalid client or Invalid client credentials"
-	c, known := s.client(req.ClientID)
-	switch {
-	case !known || c.Disabled:
-		return nil, nil, &refusal{http.StatusUnauthorized, "invalid_client", rejected}
-	case secret == "" || secret != c.Secret:
-		return nil, nil, &refusal{http.StatusUnauthorized, "unauthorized_client", rejected}
-	}
-	switch req.GrantType {
-	case "client_credentials":
-		claims, no = s.serviceAccount(c, req)
-	case grantExchange:
-		claims, no = s.exchange(c, req)
-	default:
-		no = &refusal{http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type"}
-	}
+func (s *Server) grant(r *http.Request, req Request, secret string) (fields, claims map[string]any, no *refusal) {
+	c, no := s.authenticate(r, req, secret)
 	if no != nil {
 		return nil, nil, no
 	}
 	fields = map[string]any{
-		"expires_in": int64(s.lifespanOf(c.ID) / time.Second), "refresh_expires_in": 0, "token_type": "Bearer",
-		"not-before-policy": 0, "scope": claims["scope"],
+		"expires_in": int64(s.lifespanOf(c.ID) / time.Second), "refresh_expires_in": 0, "token_type": "Bearer", "not-before-policy": 0,
 	}
-	if req.GrantType == grantExchange {
+	switch req.GrantType {
+	case "client_credentials":
+		claims, no = s.serviceAccount(c, req)
+	case "refresh_token":
+		claims, no = s.refresh(c, req, fields)
+	case grantJWTBearer:
+		claims, no = s.jwtBearer(c, req)
+	case grantExchange:
+		if req.Form.Has("requested_subject") {
+			claims, no = s.impersonate(c, req, fields)
+			break
+		}
 		fields["issued_token_type"] = typeAccessToken
+		claims, no = s.exchange(c, req)
+	default:
+		no = bad("unsupported_grant_type", "Unsupported grant_type")
 	}
+	if no != nil {
+		return nil, nil, no
+	}
+	fields["scope"] = claims["scope"]
 	return fields, claims, nil
 }
 
@@ -200,90 +241,4 @@ func (s *Server) serviceAccount(c Client, req Request) (map[string]any, *refusal
 	claims["scope"] = scopeOf(req.Scopes)
 	claims["client_id"], claims["clientHost"], claims["clientAddress"] = c.ID, "127.0.0.1", "127.0.0.1"
 	return claims, nil
-}
-
-func (s *Server) exchange(c Client, req Request) (map[string]any, *refusal) {
-	bad := func(code, description string) *refusal { return &refusal{http.StatusBadRequest, code, description} }
-	if c.NoExchange {
-		return nil, bad("invalid_request", "Standard token exchange is not enabled for the requested client")
-	}
-	if req.Form.Get("subject_token_type") != typeAccessToken {
-		return nil, bad("invalid_request", "Parameter 'subject_token' supports access tokens only")
-	}
-	subject, err := s.claimsOf(req.Form.Get("subject_token"))
-	if err != nil {
-		return nil, bad("invalid_request", "Invalid token")
-	}
-	if subject["azp"] != c.ID && !slices.Contains(audienceOf(subject), c.ID) {
-		return nil, &refusal{http.StatusForbidden, "access_denied", "Client is not within the token audience"}
-	}
-	for _, name := range req.Audience {
-		switch target, known := s.client(name); {
-		case !known:
-			return nil, bad("invalid_client", "Audience not found")
-		case target.Disabled:
-			return nil, bad("invalid_client", "Client disabled")
-		}
-	}
-	available, no := c.available(req.Scopes)
-	if no != nil {
-		return nil, no
-	}
-	for _, name := range req.Audience {
-		if !slices.Contains(available, name) {
-			return nil, bad("invalid_request", "Requested audience not available: "+name)
-		}
-	}
-	claims := maps.Clone(subject)
-	for _, own := range []string{"client_id", "clientHost", "clientAddress"} {
-		delete(claims, own)
-	}
-	now := s.now()
-	claims["exp"], claims["iat"] = now.Add(s.lifespanOf(c.ID)).Unix(), now.Unix()
-	claims["jti"], claims["azp"], claims["scope"] = "trrtte:"+rand.Text(), c.ID, scopeOf(req.Scopes)
-	if len(req.Audience) > 0 {
-		available = req.Audience
-	}
-	setAudience(claims, available)
-	return claims, nil
-}
-
-// available returns the audiences the client can get with these scopes.
-func (c Client) available(scopes []string) ([]string, *refusal) {
-	audience := slices.Clone(c.Audience)
-	for _, scope := range scopes {
-		switch optional, known := c.OptionalScopes[scope]; {
-		case known:
-			audience = append(audience, optional...)
-		case !slices.Contains([]string{"openid", "profile", "email"}, scope):
-			return nil, &refusal{http.StatusBadRequest, "invalid_scope", "Invalid scopes: " + strings.Join(scopes, " ")}
-		}
-	}
-	return audience, nil
-}
-
-func scopeOf(asked []string) string {
-	scopes := asked
-	for s := range strings.FieldsSeq(defaultScopes) {
-		if !slices.Contains(scopes, s) {
-			scopes = append(slices.Clone(scopes), s)
-		}
-	}
-	return strings.Join(scopes, " ")
-}
-
-func audienceOf(claims map[string]any) []string {
-	switch aud := claims["aud"].(type) {
-	case string:
-		return []string{aud}
-	case []any:
-		var names []string
-		for _, a := range aud {
-			if name, ok := a.(string); ok {
-				names = append(names, name)
-			}
-		}
-		return names
-	}
-	return nil
 }
