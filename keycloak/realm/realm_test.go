@@ -12,13 +12,15 @@ type client struct {
 	ClientID             string
 	Enabled              *bool
 	Secret               string
-	ServiceAccounts      bool `json:"serviceAccountsEnabled"`
+	ServiceAccounts      bool   `json:"serviceAccountsEnabled"`
+	Authenticator        string `json:"clientAuthenticatorType"`
+	Public               bool   `json:"publicClient"`
 	Attributes           map[string]string
 	DefaultClientScopes  []string
 	OptionalClientScopes []string
 }
 
-func parse(t *testing.T) (scopes []string, clients map[string]client) {
+func parse(t *testing.T, name string, content []byte) (scopes []string, clients map[string]client) {
 	t.Helper()
 	var export struct {
 		Realm        string
@@ -35,13 +37,13 @@ func parse(t *testing.T) (scopes []string, clients map[string]client) {
 			Credentials []struct{ Value string }
 		}
 	}
-	if err := json.Unmarshal(Export, &export); err != nil {
+	if err := json.Unmarshal(content, &export); err != nil {
 		t.Fatal(err)
 	}
-	if export.Realm != Name {
-		t.Errorf("realm %q, want %q", export.Realm, Name)
+	if export.Realm != name {
+		t.Errorf("realm %q, want %q", export.Realm, name)
 	}
-	if u := export.Users[0]; u.Username != "alice" || u.Credentials[0].Value != "alice-password" {
+	if u := export.Users[0]; u.Username != "alice" || name == Name && u.Credentials[0].Value != "alice-password" {
 		t.Errorf("first user %+v", u)
 	}
 	for _, s := range export.ClientScopes {
@@ -61,18 +63,8 @@ func parse(t *testing.T) (scopes []string, clients map[string]client) {
 }
 
 func TestEveryClientIsWhatItsNameSays(t *testing.T) {
-	scopes, clients := parse(t)
-	for id, c := range clients {
-		if c.Secret != id+"-secret" {
-			t.Errorf("%s: secret %q does not look like one of a demo", id, c.Secret)
-		}
-		// Keycloak drops a scope it does not know with no more than a warning in its log.
-		for _, s := range slices.Concat(c.DefaultClientScopes, c.OptionalClientScopes) {
-			if !slices.Contains(scopes, s) {
-				t.Errorf("%s: scope %q is not in the export", id, s)
-			}
-		}
-	}
+	scopes, clients := parse(t, Name, Export)
+	checkClients(t, scopes, clients)
 	for id, want := range map[string]struct {
 		serviceAccount, exchange, mapper, disabled bool
 		lifespan                                   string
@@ -85,6 +77,12 @@ func TestEveryClientIsWhatItsNameSays(t *testing.T) {
 		"no-mapper":            {serviceAccount: true, exchange: true},
 		"optional-mapper":      {serviceAccount: true, exchange: true},
 		"no-service-account":   {exchange: true, mapper: true},
+		"signed-jwt":           {serviceAccount: true, exchange: true, mapper: true},
+		"certificate":          {serviceAccount: true, exchange: true, mapper: true},
+		"kubernetes":           {serviceAccount: true, exchange: true, mapper: true},
+		"offline":              {exchange: true, mapper: true},
+		"device":               {},
+		"impersonator":         {serviceAccount: true, exchange: true, mapper: true},
 		"disabled-client":      {serviceAccount: true, disabled: true},
 		"disabled-aud":         {disabled: true},
 	} {
@@ -101,6 +99,40 @@ func TestEveryClientIsWhatItsNameSays(t *testing.T) {
 	}
 	if len(clients) != 0 {
 		t.Errorf("clients that no test knows: %v", clients)
+	}
+}
+
+// checkClients checks what holds for every client of a demo.
+func checkClients(t *testing.T, scopes []string, clients map[string]client) {
+	t.Helper()
+	for id, c := range clients {
+		want := id + "-secret"
+		if c.Authenticator != "" || c.Public {
+			want = ""
+		}
+		if c.Secret != want {
+			t.Errorf("%s: secret %q, want %q", id, c.Secret, want)
+		}
+		// Keycloak drops a scope it does not know with no more than a warning in its log.
+		for _, s := range slices.Concat(c.DefaultClientScopes, c.OptionalClientScopes) {
+			if !slices.Contains(scopes, s) {
+				t.Errorf("%s: scope %q is not in the export", id, s)
+			}
+		}
+	}
+}
+
+func TestTheSecondRealmTakesJWTs(t *testing.T) {
+	scopes, clients := parse(t, NameB, ExportB)
+	checkClients(t, scopes, clients)
+	for id, want := range map[string][2]string{
+		"jwt-bearer": {"true", Name}, "no-idp": {"true", ""}, "no-jwt-bearer": {"", ""},
+	} {
+		a := clients[id].Attributes
+		got := [2]string{a["oauth2.jwt.authorization.grant.enabled"], a["oauth2.jwt.authorization.grant.idp"]}
+		if got != want {
+			t.Errorf("%s: grant and identity provider %q, want %q", id, got, want)
+		}
 	}
 }
 
