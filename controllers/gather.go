@@ -40,6 +40,7 @@ type gathered struct {
 	conn     *issuer.Issuer
 	clientID string
 	auth     keycloak.ClientAuth
+	subject  subject
 	inputs   plan.Inputs
 
 	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
@@ -162,22 +163,18 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 			return err
 		}
 	}
-	ref := account.ClientSecretRef
-	secret, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	c, err := r.authenticate(ctx, g, account, namespace)
 	if err != nil {
 		return err
 	}
-	g.auth = keycloak.SecretBasic(secret.value)
-	if ref.Method == v1alpha1.ClientSecretPost {
-		g.auth = keycloak.SecretPost(secret.value)
-	}
-	g.inputs.Credential = secret.version + "/" + string(ref.Method)
-	return nil
+	g.auth, g.inputs.Credential = c.auth, c.version
+	return r.gatherSubject(ctx, g)
 }
 
 func tokenInputs(g *gathered) string {
 	spec := g.grant.Spec
 	parts := []string{string(g.issuer.spec.URL), g.clientID, plan.Words(spec.Scopes)}
+	parts = append(parts, subjectInputs(spec.Subject)...)
 	if spec.Exchange != nil {
 		parts = append(parts, plan.Words(spec.Exchange.Audience), plan.Words(spec.Exchange.Scopes))
 	}

@@ -17,9 +17,10 @@ import (
 
 // Kinds of objects that are referred to.
 const (
-	kindSecret    = "Secret"
-	kindConfigMap = "ConfigMap"
-	kindNamespace = "Namespace"
+	kindSecret         = "Secret"
+	kindConfigMap      = "ConfigMap"
+	kindNamespace      = "Namespace"
+	kindServiceAccount = "ServiceAccount"
 )
 
 // References reads the Secrets and ConfigMaps that grants and issuers refer to. Of all of them only the metadata are

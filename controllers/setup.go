@@ -104,7 +104,11 @@ func trim(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
+	allowed, annotated := m.Annotations[v1alpha1.AllowTokenRequestAnnotation]
 	m.ManagedFields, m.Annotations, m.OwnerReferences, m.Finalizers = nil, nil, nil, nil
+	if annotated {
+		m.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: allowed}
+	}
 	if m.Kind != kindNamespace {
 		managed := m.Labels[v1alpha1.ManagedByLabel]
 		m.Labels = nil

@@ -18,7 +18,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 	spec := g.grant.Spec
 	request := issuer.MintRequest{Subject: issuer.SubjectRequest{
 		ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Scopes: words(spec.Scopes),
-	}}
+	}, SubjectToken: g.subject.token, Assertion: g.subject.assertion}
 	expect := keycloak.Expect{ClientID: g.clientID}
 	if e := spec.Exchange; e != nil {
 		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audience), Scopes: words(e.Scopes)}

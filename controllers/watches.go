@@ -38,6 +38,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
 		WatchesRawSource(r.metadataSource(metadata, kindNamespace)).
+		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WithOptions(o).
 		Complete(r)
@@ -56,7 +57,8 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 func references(object client.Object) []string {
 	switch o := object.(type) {
 	case *v1alpha1.TokenGrant:
-		refs := append(accountReferences(o.Spec.ServiceAccount), kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
+		refs := append(accountReferences(o.Spec.ServiceAccount), subjectReferences(o.Spec.Subject)...)
+		refs = append(refs, kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
 		if c := o.Spec.Nextcloud; c != nil {
 			refs = append(refs, caReferences(c.CARef)...)
 		}
@@ -73,7 +75,29 @@ func accountReferences(a *v1alpha1.ServiceAccount) []string {
 	if a == nil {
 		return nil
 	}
-	return []string{kindSecret + "/" + a.ClientSecretRef.Name}
+	switch {
+	case a.ClientSecretRef != nil:
+		return []string{kindSecret + "/" + a.ClientSecretRef.Name}
+	case a.PrivateKeyJWT != nil:
+		return []string{kindSecret + "/" + a.PrivateKeyJWT.SecretRef.Name}
+	case a.KubernetesToken != nil:
+		return []string{kindServiceAccount + "/" + a.KubernetesToken.ServiceAccountName}
+	}
+	return nil
+}
+
+func subjectReferences(s *v1alpha1.Subject) []string {
+	switch {
+	case s == nil:
+		return nil
+	case s.TokenSecretRef != nil:
+		return []string{kindSecret + "/" + s.TokenSecretRef.Name}
+	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
+		return []string{kindSecret + "/" + s.Assertion.TokenSecretRef.Name}
+	case s.Assertion != nil && s.Assertion.KubernetesToken != nil:
+		return []string{kindServiceAccount + "/" + s.Assertion.KubernetesToken.ServiceAccountName}
+	}
+	return nil
 }
 
 func caReferences(ref *v1alpha1.CARef) []string {

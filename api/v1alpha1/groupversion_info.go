@@ -35,6 +35,8 @@ const (
 	RefreshRequestedAnnotation = "tokengrant.dev/refresh-requested"
 	// PublishedAnnotation on the Secret is the record of the token it holds: metadata only, never the token.
 	PublishedAnnotation = "tokengrant.dev/published"
+	// AllowTokenRequestAnnotation on a ServiceAccount, with the value "true", lets the operator ask for its tokens.
+	AllowTokenRequestAnnotation = "tokengrant.dev/allow-token-request"
 	// GrantLabel on the Secret names the TokenGrant that owns it.
 	GrantLabel = "tokengrant.dev/grant"
 	// ManagedByLabel with ManagedByValue marks the Secrets that the operator writes and caches.

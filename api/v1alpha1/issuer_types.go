@@ -133,49 +133,6 @@ type NamespaceName string
 // +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#') && !self.contains('@') && !self.matches('[[:space:][:cntrl:]]')",message="must have no query, fragment, user name or white space"
 type HTTPURL string
 
-// ServiceAccount is an OAuth client (RFC 6749 §2.1, confidential) and the way it authenticates.
-type ServiceAccount struct {
-	// clientID is the client identifier.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x20-\\\\x7E]+$')",message="clientID must be of printable ASCII characters (RFC 6749 appendix A.1)"
-	ClientID string `json:"clientID"`
-
-	// clientSecretRef authenticates by client secret (RFC 6749 §2.3.1).
-	// +required
-	ClientSecretRef *ClientSecretRef `json:"clientSecretRef"`
-}
-
-// ClientSecretRef names a key of a Secret: of the grant's or TokenIssuer's namespace; for a ClusterTokenIssuer
-// of the operator's namespace.
-type ClientSecretRef struct {
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// +optional
-	// +kubebuilder:default=client-secret
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Key string `json:"key,omitempty"`
-	// method is Basic (Authorization header) or Post (in the body).
-	// +optional
-	// +kubebuilder:default=Basic
-	// +kubebuilder:validation:Enum=Basic;Post
-	Method ClientSecretMethod `json:"method,omitempty"`
-}
-
-// ClientSecretMethod is how a client secret is sent.
-type ClientSecretMethod string
-
-const (
-	// ClientSecretBasic is client_secret_basic.
-	ClientSecretBasic ClientSecretMethod = "Basic"
-	// ClientSecretPost is client_secret_post.
-	ClientSecretPost ClientSecretMethod = "Post"
-)
-
 // CARef names a bundle of certificate authorities.
 type CARef struct {
 	// +optional

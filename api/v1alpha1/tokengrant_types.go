@@ -38,6 +38,9 @@ type TokenGrantList struct {
 }
 
 // TokenGrantSpec is what the user asks for.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.subject) || !has(self.subject.tokenSecretRef) || has(self.exchange)",message="subject.tokenSecretRef is a token to exchange: set exchange.audience"
+// +kubebuilder:validation:XValidation:rule="!has(self.subject) || !has(self.subject.tokenSecretRef) || !has(self.scopes)",message="subject.tokenSecretRef brings a token that has its scopes already: set exchange.scopes"
 type TokenGrantSpec struct {
 	// issuerRef names the TokenIssuer of this namespace, or the ClusterTokenIssuer, that the token comes from.
 	// +required
@@ -53,6 +56,10 @@ type TokenGrantSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	Scopes []Scope `json:"scopes,omitempty"`
+
+	// subject says whose token it is; the service account's own when omitted.
+	// +optional
+	Subject *Subject `json:"subject,omitempty"`
 
 	// exchange narrows the token to its audience (RFC 8693). Without it the service account's own token is
 	// published, with every audience that the issuer puts into it.

@@ -178,47 +178,6 @@ func (i *Issuer) as(ctx context.Context, r SubjectRequest) (keycloak.Client, err
 	return keycloak.Client{Provider: provider, ID: r.ClientID, Auth: r.Auth, HTTP: i.client}, err
 }
 
-// MintRequest names a token to publish.
-type MintRequest struct {
-	Subject SubjectRequest
-	// Exchange is nil when the subject token itself is what gets published.
-	Exchange *keycloak.ExchangeRequest
-}
-
-// Mint returns a new token, never one that another call has got.
-//
-// An issuer that calls the shared subject token invalid gets a new one, once: it may have been revoked, and
-// Keycloak says the same of it whatever the reason.
-func (i *Issuer) Mint(ctx context.Context, r MintRequest) (keycloak.Token, error) {
-	if r.Exchange == nil {
-		token, err := i.mintSubject(ctx, r.Subject)
-		return token, i.informed(err)
-	}
-	subject, err := i.SubjectToken(ctx, r.Subject)
-	if err != nil {
-		return keycloak.Token{}, err
-	}
-	token, err := i.exchange(ctx, r, subject.AccessToken)
-	var refused *keycloak.Error
-	if !errors.As(err, &refused) || refused.Reason != keycloak.ReasonSubjectTokenInvalid {
-		return token, i.informed(err)
-	}
-	i.subjects.dropToken(r.Subject.key(), subject.AccessToken)
-	if subject, err = i.SubjectToken(ctx, r.Subject); err != nil {
-		return keycloak.Token{}, err
-	}
-	token, err = i.exchange(ctx, r, subject.AccessToken)
-	return token, i.informed(err)
-}
-
-func (i *Issuer) exchange(ctx context.Context, r MintRequest, subject sensitive.String) (keycloak.Token, error) {
-	client, err := i.as(ctx, r.Subject)
-	if err != nil {
-		return keycloak.Token{}, err
-	}
-	return client.Exchange(ctx, subject, *r.Exchange)
-}
-
 // Verify judges a token by the issuer's keys, which are kept, and by e.
 func (i *Issuer) Verify(ctx context.Context, token sensitive.String, e keycloak.Expect) (*keycloak.Claims, error) {
 	if _, err := i.Discover(ctx, false); err != nil {

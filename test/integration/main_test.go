@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	keycloakVersion = flag.String("keycloak-version", "26.7.3", "version of the real Keycloak")
+	keycloakVersion = flag.String("keycloak-version", stack.DefaultKeycloakVersion(), "version of the real Keycloak")
 	verbose         = flag.Bool("operator-logs", false, "print the operator's logs")
 )
 
@@ -34,6 +34,8 @@ var cluster struct {
 	admin    client.Client
 	operator *rest.Config
 	scheme   *runtime.Scheme
+	// url is the API server's, which is the issuer of ServiceAccount tokens; caFile what signed its certificate.
+	url, caFile string
 }
 
 // keycloak is started by the first test that needs it.
@@ -65,6 +67,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 			_ = keycloak.server.Close()
 		}
 	}()
+	cluster.url, cluster.caFile = plane.URL, plane.CAFile
 	cluster.scheme = runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(cluster.scheme); err != nil {
 		return 1, err

@@ -1,0 +1,105 @@
+package v1alpha1
+
+// ServiceAccount is an OAuth client (RFC 6749 §2.1, confidential) and the one way in which it authenticates.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.clientSecretRef), has(self.privateKeyJWT), has(self.kubernetesToken)].filter(x, x).size() == 1",message="set exactly one of clientSecretRef, privateKeyJWT and kubernetesToken"
+type ServiceAccount struct {
+	// clientID is the client identifier.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x20-\\\\x7E]+$')",message="clientID must be of printable ASCII characters (RFC 6749 appendix A.1)"
+	ClientID string `json:"clientID"`
+
+	// clientSecretRef authenticates by client secret (RFC 6749 §2.3.1).
+	// +optional
+	ClientSecretRef *ClientSecretRef `json:"clientSecretRef,omitempty"`
+
+	// privateKeyJWT authenticates by a JWT that a private key signs (RFC 7523 §2.2): the issuer holds the public key only.
+	// +optional
+	PrivateKeyJWT *PrivateKeyJWT `json:"privateKeyJWT,omitempty"`
+
+	// kubernetesToken authenticates by a token of a Kubernetes ServiceAccount (RFC 7523 §2.2): no secret is stored anywhere.
+	// Keycloak takes it since 26.6.
+	// +optional
+	KubernetesToken *KubernetesToken `json:"kubernetesToken,omitempty"`
+}
+
+// ClientSecretRef names a key of a Secret: of the grant's or TokenIssuer's namespace; for a ClusterTokenIssuer
+// of the operator's namespace.
+type ClientSecretRef struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// +optional
+	// +kubebuilder:default=client-secret
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+	// method is Basic (Authorization header) or Post (in the body).
+	// +optional
+	// +kubebuilder:default=Basic
+	// +kubebuilder:validation:Enum=Basic;Post
+	Method ClientSecretMethod `json:"method,omitempty"`
+}
+
+// ClientSecretMethod is how a client secret is sent.
+type ClientSecretMethod string
+
+const (
+	// ClientSecretBasic is client_secret_basic.
+	ClientSecretBasic ClientSecretMethod = "Basic"
+	// ClientSecretPost is client_secret_post.
+	ClientSecretPost ClientSecretMethod = "Post"
+)
+
+// PrivateKeyJWT is a private key that signs client assertions.
+type PrivateKeyJWT struct {
+	// secretRef names the key: PEM (PKCS #8, PKCS #1, SEC 1) or JWK. A changed Secret is used at once.
+	// +required
+	SecretRef PrivateKeyRef `json:"secretRef"`
+	// algorithm of the signature (RFC 7518 §3.1).
+	// +optional
+	// +kubebuilder:default=RS256
+	// +kubebuilder:validation:Enum=RS256;PS256;ES256
+	Algorithm string `json:"algorithm,omitempty"`
+	// keyID is the kid under which the issuer knows the public key; the JWK's own, or its RFC 7638 thumbprint, when empty.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	KeyID string `json:"keyID,omitempty"`
+}
+
+// PrivateKeyRef names a private key in a Secret.
+type PrivateKeyRef struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// +optional
+	// +kubebuilder:default=tls.key
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// KubernetesToken is a token of a ServiceAccount, asked for when it is needed and never stored.
+type KubernetesToken struct {
+	// serviceAccountName is a ServiceAccount of the same namespace; it must carry the annotation
+	// tokengrant.dev/allow-token-request: "true". Never use "default", which every pod shares.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self != 'default'",message="use a ServiceAccount of its own: every pod of the namespace can be \"default\""
+	ServiceAccountName string `json:"serviceAccountName"`
+	// audience of the token; the issuer's URL when empty, which is what Keycloak asks for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Audience string `json:"audience,omitempty"`
+	// expirationSeconds of the token: 600 to 3600.
+	// +optional
+	// +kubebuilder:default=600
+	// +kubebuilder:validation:Minimum=600
+	// +kubebuilder:validation:Maximum=3600
+	ExpirationSeconds int64 `json:"expirationSeconds,omitempty"`
+}

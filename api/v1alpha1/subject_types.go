@@ -1,0 +1,43 @@
+package v1alpha1
+
+// Subject says whose token it is.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.tokenSecretRef) != has(self.assertion)",message="set exactly one of tokenSecretRef and assertion"
+type Subject struct {
+	// tokenSecretRef is an access token of the same issuer that another party keeps in a Secret of this namespace.
+	// Its aud must name the client, or its azp be the client. A changed token is exchanged at once.
+	// +optional
+	TokenSecretRef *TokenSecretRef `json:"tokenSecretRef,omitempty"`
+
+	// assertion is a JWT of another issuer that this one trusts (JWT authorization grant, RFC 7523 §2.1): a token of
+	// another realm, or of a Kubernetes ServiceAccount. The issuer maps it to one of its users. Keycloak: since 26.6.
+	// +optional
+	Assertion *Assertion `json:"assertion,omitempty"`
+}
+
+// Assertion is where a JWT of another issuer comes from.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.tokenSecretRef) != has(self.kubernetesToken)",message="set exactly one of tokenSecretRef and kubernetesToken"
+type Assertion struct {
+	// tokenSecretRef is a token in a Secret of this namespace, such as the one of another TokenGrant. Issuers take an
+	// assertion once only, unless told otherwise: let the other token live shorter than this one.
+	// +optional
+	TokenSecretRef *TokenSecretRef `json:"tokenSecretRef,omitempty"`
+
+	// kubernetesToken is a token of a ServiceAccount of this namespace, a fresh one for each mint.
+	// +optional
+	KubernetesToken *KubernetesToken `json:"kubernetesToken,omitempty"`
+}
+
+// TokenSecretRef names a token in a Secret.
+type TokenSecretRef struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// +optional
+	// +kubebuilder:default=access_token
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}

@@ -1,0 +1,107 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
+
+// credential is a way to authenticate a client, and what changes whenever it does.
+type credential struct {
+	auth    keycloak.ClientAuth
+	version string
+}
+
+// assertion is a JWT of another issuer, asked for when it is needed, and what changes whenever its source does.
+type assertion struct {
+	get     func(ctx context.Context) (sensitive.String, error)
+	version string
+}
+
+// authenticate is the closed list of the ways in which a client can authenticate. What it refers to is in one namespace.
+func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account *v1alpha1.ServiceAccount, namespace string) (credential, error) {
+	switch {
+	case account.ClientSecretRef != nil:
+		return r.clientSecret(ctx, account.ClientSecretRef, namespace)
+	case account.PrivateKeyJWT != nil:
+		return r.privateKeyJWT(ctx, account.PrivateKeyJWT, namespace)
+	case account.KubernetesToken != nil:
+		a, err := r.kubernetesToken(ctx, g, account.KubernetesToken, namespace)
+		if err != nil {
+			return credential{}, err
+		}
+		return credential{keycloak.Assertion(a.get), a.version}, nil
+	default:
+		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecretRef, privateKeyJWT or kubernetesToken", account.ClientID)
+	}
+}
+
+func (r *GrantReconciler) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) (credential, error) {
+	secret, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	if err != nil {
+		return credential{}, err
+	}
+	if ref.Method == v1alpha1.ClientSecretPost {
+		return credential{keycloak.SecretPost(secret.value), secret.version + "/Post"}, nil
+	}
+	return credential{keycloak.SecretBasic(secret.value), secret.version + "/Basic"}, nil
+}
+
+func (r *GrantReconciler) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) (credential, error) {
+	key, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: k.SecretRef.Name}, k.SecretRef.Key})
+	if err != nil {
+		return credential{}, err
+	}
+	auth, err := keycloak.PrivateKeyJWT(keycloak.PrivateKeyJWTOptions{Key: key.value, Algorithm: k.Algorithm, KeyID: k.KeyID, Now: r.Clock.Now})
+	if err != nil {
+		return credential{}, err
+	}
+	return credential{auth, fmt.Sprintf("%s/%s/%s", key.version, k.Algorithm, k.KeyID)}, nil
+}
+
+// kubernetesToken asks the API server for a token whenever a client assertion is needed. Only a ServiceAccount that
+// its owner has marked can be used: the operator may ask for tokens of all, its users may not.
+func (r *GrantReconciler) kubernetesToken(ctx context.Context, g *gathered, k *v1alpha1.KubernetesToken, namespace string) (assertion, error) {
+	key := types.NamespacedName{Namespace: namespace, Name: k.ServiceAccountName}
+	account, err := r.Issuers.References.meta(ctx, kindServiceAccount, key)
+	if err != nil {
+		return assertion{}, err
+	}
+	if account == nil {
+		return assertion{}, failf(v1alpha1.ReasonCredentialMissing, "ServiceAccount %q not found in namespace %q: create it with the annotation %s: \"true\"",
+			key.Name, namespace, v1alpha1.AllowTokenRequestAnnotation)
+	}
+	if account.Annotations[v1alpha1.AllowTokenRequestAnnotation] != "true" {
+		return assertion{}, failf(v1alpha1.ReasonNotAllowed, "ServiceAccount %q does not let the operator ask for its tokens: annotate it with %s: \"true\"",
+			key.Name, v1alpha1.AllowTokenRequestAnnotation)
+	}
+	audience := k.Audience
+	if audience == "" {
+		audience = string(g.issuer.spec.URL)
+	}
+	get := func(ctx context.Context) (sensitive.String, error) {
+		return r.requestToken(ctx, key, audience, k.ExpirationSeconds)
+	}
+	return assertion{get, fmt.Sprintf("%s/%s", account.UID, audience)}, nil
+}
+
+func (r *GrantReconciler) requestToken(ctx context.Context, key types.NamespacedName, audience string, seconds int64) (sensitive.String, error) {
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = key.Namespace, key.Name
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: &seconds}}
+	if err := r.SubResource("token").Create(ctx, account, request); err != nil {
+		return sensitive.String{}, failf(v1alpha1.ReasonCredentialMissing, "the API server gives no token for ServiceAccount %q: %s", key.Name, apierrors.ReasonForError(err))
+	}
+	return sensitive.New(request.Status.Token), nil
+}

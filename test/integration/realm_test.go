@@ -1,0 +1,86 @@
+package integration
+
+import (
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/keycloak/realm"
+)
+
+// clusterIssuerAlias is the identity provider that stands for the cluster at Keycloak.
+const clusterIssuerAlias = "kubernetes"
+
+var trusted sync.Once
+
+// trustCluster lets Keycloak take tokens of the cluster's ServiceAccounts: the cluster's keys become public, and
+// Keycloak gets an identity provider. 26.4 knows clusters as any other OIDC issuer only.
+func trustCluster(t *testing.T) {
+	t.Helper()
+	kc := realKeycloak(t)
+	trusted.Do(func() {
+		binding := &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "public-issuer-discovery"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:service-account-issuer-discovery"},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:unauthenticated"}},
+		}
+		if err := cluster.admin.Create(t.Context(), binding); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Error(err)
+		}
+		provider := map[string]any{
+			"alias": clusterIssuerAlias, "providerId": "kubernetes", "enabled": true,
+			"config": map[string]string{"issuer": cluster.url},
+		}
+		if federatedByFeature(*keycloakVersion) {
+			provider["providerId"] = "oidc"
+			provider["config"] = map[string]string{
+				"issuer": cluster.url, "supportsClientAssertions": "true", "supportsClientAssertionReuse": "true",
+				"validateSignature": "true", "useJwksUrl": "true", "jwksUrl": cluster.url + "/openid/v1/jwks",
+				"clientId": "unused", "clientSecret": "unused", "authorizationUrl": cluster.url, "tokenUrl": cluster.url,
+			}
+		}
+		if err := kc.Admin(t.Context(), http.MethodPost, "/"+realm.Name+"/identity-provider/instances", provider, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// federatedByFeature says that a Keycloak has federated client authentication as a preview feature only.
+func federatedByFeature(version string) bool { return version == "26.4.2" }
+
+// clientAt reads and changes a client of the realm.
+func changeClient(t *testing.T, clientID string, fields map[string]any) {
+	t.Helper()
+	kc := realKeycloak(t)
+	var found []map[string]any
+	if err := kc.Admin(t.Context(), http.MethodGet, "/"+realm.Name+"/clients?clientId="+url.QueryEscape(clientID), nil, &found); err != nil || len(found) != 1 {
+		t.Fatalf("client %s: %d found, %v", clientID, len(found), err)
+	}
+	for k, v := range fields {
+		found[0][k] = v
+	}
+	if err := kc.Admin(t.Context(), http.MethodPut, "/"+realm.Name+"/clients/"+found[0]["id"].(string), found[0], nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setSecret(t *testing.T, clientID, secret string) {
+	t.Helper()
+	changeClient(t, clientID, map[string]any{"secret": secret})
+}
+
+func allowPasswordGrant(t *testing.T, clientID string) {
+	t.Helper()
+	changeClient(t, clientID, map[string]any{"directAccessGrantsEnabled": true})
+}
+
+func inNamespace(w *world) client.ListOption { return client.InNamespace(w.namespace) }
