@@ -45,17 +45,36 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
 	}
-	known := g.grant.Status.Nextcloud // It keeps the user that Nextcloud named once.
-	verdict := nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: r.Issuers.UserAgent}.Check(ctx, m.token,
-		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)},
-		nextcloud.Hints{
-			NewKey:         g.record == nil || g.record.KeyID != m.record.KeyID,
-			AcceptedBefore: known != nil && known.User != "",
-			Username:       m.record.Token.Username,
-			Issuer:         string(g.issuer.spec.URL),
-			Audience:       m.record.Token.Audience,
-		})
+	nc := nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: r.Issuers.UserAgent}
+	hints := hintsFor(g, m)
+	verdict := nc.Check(ctx, m.token,
+		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}, hints)
+	if verdict.Outcome == nextcloud.Accepted && len(c.Paths) > 0 {
+		identity := verdict.Identity
+		verdict = nc.CheckPaths(ctx, m.token, identity.User, pathChecks(c.Paths), hints)
+		verdict.Identity = identity
+	}
 	return &verdict, ctx.Err()
+}
+
+// hintsFor tells what we know and Nextcloud's uniform 401 does not say.
+func hintsFor(g *gathered, m *minted) nextcloud.Hints {
+	known := g.grant.Status.Nextcloud // It keeps the user that Nextcloud named once.
+	return nextcloud.Hints{
+		NewKey:         g.record == nil || g.record.KeyID != m.record.KeyID,
+		AcceptedBefore: known != nil && known.User != "",
+		Username:       m.record.Token.Username,
+		Issuer:         string(g.issuer.spec.URL),
+		Audience:       m.record.Token.Audience,
+	}
+}
+
+func pathChecks(paths []v1alpha1.NextcloudPath) []nextcloud.PathCheck {
+	checks := make([]nextcloud.PathCheck, len(paths))
+	for i, p := range paths {
+		checks[i] = nextcloud.PathCheck{Path: p.Path, Access: nextcloud.Access(p.Access)}
+	}
+	return checks
 }
 
 // rejects says that a verdict keeps a new token out of the Secret.

@@ -46,8 +46,13 @@ func (g *gathered) restorable() *minted {
 }
 
 // unpublished gives a token that was minted for what is asked for now and is newer than the one in the Secret.
-func (g *gathered) unpublished() *minted {
-	m := g.past.minted
+func (g *gathered) unpublished() *minted { return g.fresh(g.past.minted) }
+
+// keptOut gives the token that waits for Nextcloud to read the issuer's keys anew.
+func (g *gathered) keptOut() *minted { return g.fresh(g.past.keptOut) }
+
+// fresh gives a token if it is what a mint would give now.
+func (g *gathered) fresh(m *minted) *minted {
 	if m == nil || m.record.Inputs != g.inputs.Token || m.record.Credential != g.inputs.Credential ||
 		m.record.Request != g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation] {
 		return nil

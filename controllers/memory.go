@@ -20,6 +20,8 @@ type remembered struct {
 	uid types.UID
 	// minted is the newest token, with what it was minted from: published, or to be published when writing failed.
 	minted *minted
+	// keptOut is a token that Nextcloud rejects because it does not know its key yet.
+	keptOut *minted
 	// written is the resourceVersion of the Secret as we wrote it.
 	written string
 	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.

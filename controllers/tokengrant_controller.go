@@ -150,8 +150,10 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 	m := g.unpublished()
 	if m == nil {
 		var err error
-		if m, err = r.mint(ctx, g); err != nil {
-			return err
+		if m = g.keptOut(); m == nil {
+			if m, err = r.mint(ctx, g); err != nil {
+				return err
+			}
 		}
 		verdict, err := r.checkMinted(ctx, g, m)
 		if err != nil {
@@ -160,7 +162,10 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 		if kept := rejects(g.grant.Spec.Nextcloud, verdict); !kept || g.record == nil {
 			out.verdict = verdict
 		}
-		if rejects(g.grant.Spec.Nextcloud, verdict) {
+		if g.past.keptOut = nil; rejects(g.grant.Spec.Nextcloud, verdict) {
+			if verdict.StaleKeys {
+				g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
+			}
 			return &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
 		}
 	}

@@ -224,6 +224,13 @@ type NextcloudCheck struct {
 	// +kubebuilder:default={}
 	Expect NextcloudExpect `json:"expect,omitempty"`
 
+	// paths that the user must have access to, found out by WebDAV; nothing is written.
+	// +optional
+	// +listType=map
+	// +listMapKey=path
+	// +kubebuilder:validation:MaxItems=16
+	Paths []NextcloudPath `json:"paths,omitempty"`
+
 	// interval is how often an unchanged identity is asked about again: between 10s and 24h. The first token always is.
 	// +optional
 	// +kubebuilder:default="10m0s"
@@ -237,6 +244,32 @@ type NextcloudCheck struct {
 	// +kubebuilder:validation:Enum=Enforce;Warn
 	Policy CheckPolicy `json:"policy,omitempty"`
 }
+
+// NextcloudPath is a folder or a file, and the access that the user must have to it.
+type NextcloudPath struct {
+	// path below the user's home, such as /Notes; / is the home itself.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') && !self.split('/').exists(s, s == '..' || s == '.')",message="path must begin with / and have no . or .. in it"
+	Path string `json:"path"`
+	// access Read is to list the folder or get the file; Write is to create in the folder or change the file, and does
+	// not include Read.
+	// +optional
+	// +kubebuilder:default=Read
+	// +kubebuilder:validation:Enum=Read;Write
+	Access PathAccess `json:"access,omitempty"`
+}
+
+// PathAccess is what a user must be able to do with a path.
+type PathAccess string
+
+const (
+	// PathRead is to list or get.
+	PathRead PathAccess = "Read"
+	// PathWrite is to create or change.
+	PathWrite PathAccess = "Write"
+)
 
 // NextcloudExpect says who the token must be at Nextcloud.
 type NextcloudExpect struct {

@@ -86,10 +86,10 @@ func TestRejectedRefreshLeavesTheLastGoodToken(t *testing.T) {
 	if now := string(w.published(g).Data["access_token"]); now != before {
 		t.Error("the last good token was replaced")
 	}
-	settled(t, s, 2)
+	// Nextcloud reads the keys anew: the token that was kept out is asked about again, and no other is minted for that.
 	n.FlushJWKS()
-	w.requestRefresh(g, "2")
-	w.eventually("another token", func() (bool, string) { return string(w.published(g).Data["access_token"]) != before, "" })
+	w.eventually("the token that was kept out", func() (bool, string) { return string(w.published(g).Data["access_token"]) != before, "" })
+	settled(t, s, 2)
 }
 
 func TestUnreachableNextcloudDoesNotBlock(t *testing.T) {
@@ -151,5 +151,37 @@ func TestPolicyWarnPublishesAndSaysSo(t *testing.T) {
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
 	if w.published(g) == nil {
 		t.Error("policy Warn must publish")
+	}
+}
+
+func TestPathsThatTheUserMustHaveAccessTo(t *testing.T) {
+	const user = "service-account-worker"
+	for name, tt := range map[string]struct {
+		path   v1alpha1.NextcloudPath
+		want   string // in the message of the refusal; empty: accepted
+		folder string // permissions of /Notes
+	}{
+		"a folder to read":                {v1alpha1.NextcloudPath{Path: "/Notes", Access: v1alpha1.PathRead}, "", "GR"},
+		"a folder to write":               {v1alpha1.NextcloudPath{Path: "/Notes", Access: v1alpha1.PathWrite}, "", ""},
+		"a folder that cannot be written": {v1alpha1.NextcloudPath{Path: "/Notes", Access: v1alpha1.PathWrite}, "Notes", "GR"},
+		"a folder that is not there":      {v1alpha1.NextcloudPath{Path: "/Photos", Access: v1alpha1.PathRead}, "Photos", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Paths = []v1alpha1.NextcloudPath{tt.path} })
+			n.PutUser(nextcloudtest.User{ID: user, Backend: "user_oidc"})
+			if err := n.AddFolder(user, "Notes", tt.folder); err != nil {
+				t.Fatal(err)
+			}
+			w.create(g)
+			if tt.want == "" {
+				w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+				w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+				return
+			}
+			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudForbidden), tt.want)
+			if w.published(g) != nil {
+				t.Error("published all the same")
+			}
+		})
 	}
 }
