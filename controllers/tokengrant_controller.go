@@ -150,23 +150,8 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 	m := g.unpublished()
 	if m == nil {
 		var err error
-		if m = g.keptOut(); m == nil {
-			if m, err = r.mint(ctx, g); err != nil {
-				return err
-			}
-		}
-		verdict, err := r.checkMinted(ctx, g, m)
-		if err != nil {
+		if m, err = r.obtain(ctx, g, out); err != nil {
 			return err
-		}
-		if kept := rejects(g.grant.Spec.Nextcloud, verdict); !kept || g.record == nil {
-			out.verdict = verdict
-		}
-		if g.past.keptOut = nil; rejects(g.grant.Spec.Nextcloud, verdict) {
-			if verdict.StaleKeys {
-				g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
-			}
-			return &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
 		}
 	}
 	// A token that was minted is written, also when the operator is being stopped.
@@ -177,6 +162,33 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 	}
 	out.minted = true
 	return nil
+}
+
+// obtain gives a token that may be published: verified, and not rejected by Nextcloud.
+func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome) (*minted, error) {
+	m := g.keptOut()
+	if m == nil {
+		var err error
+		if m, err = r.mint(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	verdict, err := r.checkMinted(ctx, g, m)
+	if err != nil {
+		return nil, err
+	}
+	g.past.keptOut = nil
+	rejected := rejects(g.grant.Spec.Nextcloud, verdict)
+	if !rejected || g.record == nil {
+		out.verdict = verdict
+	}
+	if !rejected {
+		return m, nil
+	}
+	if verdict.StaleKeys {
+		g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
+	}
+	return nil, &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
 }
 
 // recheck asks Nextcloud about the token in the Secret.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
@@ -65,9 +66,7 @@ func changeClient(t *testing.T, clientID string, fields map[string]any) {
 	if err := kc.Admin(t.Context(), http.MethodGet, "/"+realm.Name+"/clients?clientId="+url.QueryEscape(clientID), nil, &found); err != nil || len(found) != 1 {
 		t.Fatalf("client %s: %d found, %v", clientID, len(found), err)
 	}
-	for k, v := range fields {
-		found[0][k] = v
-	}
+	maps.Copy(found[0], fields)
 	if err := kc.Admin(t.Context(), http.MethodPut, "/"+realm.Name+"/clients/"+found[0]["id"].(string), found[0], nil); err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func TestKeycloakSubjectTokenOfAUser(t *testing.T) {
 // userToken logs alice in, as an application would.
 func userToken(t *testing.T, issuer, clientID, secret string) string {
 	t.Helper()
-	answer, err := http.PostForm(issuer+"/protocol/openid-connect/token", url.Values{ //nolint:noctx // a test's own request
+	answer, err := http.PostForm(issuer+"/protocol/openid-connect/token", url.Values{
 		"grant_type": {"password"}, "client_id": {clientID}, "client_secret": {secret}, "username": {"alice"}, "password": {"alice-password"},
 	})
 	if err != nil {
