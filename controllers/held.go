@@ -12,7 +12,7 @@ import (
 // held gives the token in the Secret: from memory or, where the Secret has the default keys, from there.
 // It is nil when the token cannot be told from what it was rendered into.
 func (g *gathered) held() *minted {
-	if m := g.past.minted; m != nil && g.record != nil && m.record.Token.IssuedAt.Equal(&g.record.Token.IssuedAt) && m.record.Inputs == g.record.Inputs {
+	if m := g.past.minted; m != nil && g.record != nil && m.record.SameMint(*g.record) {
 		return m
 	}
 	if g.record == nil || g.record.Shape != "" || g.drift == publish.Data {
@@ -57,7 +57,7 @@ func (g *gathered) fresh(m *minted) *minted {
 		m.record.Request != g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation] {
 		return nil
 	}
-	if g.record != nil && !m.record.Token.IssuedAt.After(g.record.Token.IssuedAt.Time) {
+	if g.record != nil && (m.record.Token.IssuedAt.Before(&g.record.Token.IssuedAt) || m.record.SameMint(*g.record)) {
 		return nil
 	}
 	token := m.record.Token

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -32,7 +33,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfSecret), builder.WithPredicates(r.notOurWriting())).
+		Watches(&corev1.Secret{}, r.secretEvents()).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
@@ -149,7 +150,47 @@ func (r *GrantReconciler) grantsReferringTo(ctx context.Context, kind, namespace
 	return requests
 }
 
-// grantsOfSecret finds all grants that write a Secret: its owner, and those that wait for it to go.
+// secretEvents wakes the grants of the Secrets that the operator writes: the owner when others changed it, and always
+// those that wait for it to go, or use the token in it as a subject.
+func (r *GrantReconciler) secretEvents() handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if !e.IsInInitialList { // At the start every grant is looked at anyway.
+				r.wake(ctx, e.Object, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() {
+				r.wake(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			for _, request := range r.grantsOfSecret(ctx, e.Object) {
+				q.Add(request)
+			}
+		},
+	}
+}
+
+type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// wake leaves the owner asleep when the Secret is as this process wrote it.
+func (r *GrantReconciler) wake(ctx context.Context, s client.Object, q queue) {
+	var asleep types.NamespacedName
+	if owner := metav1.GetControllerOf(s); owner != nil {
+		key := types.NamespacedName{Namespace: s.GetNamespace(), Name: owner.Name}
+		if r.memory.wrote(key, s.GetResourceVersion()) {
+			asleep = key
+		}
+	}
+	for _, request := range r.grantsOfSecret(ctx, s) {
+		if request.NamespacedName != asleep {
+			q.Add(request)
+		}
+	}
+}
+
+// grantsOfSecret finds all grants that refer to a Secret: its owner, and others.
 func (r *GrantReconciler) grantsOfSecret(ctx context.Context, s client.Object) []ctrl.Request {
 	return r.grants(ctx, client.InNamespace(s.GetNamespace()), client.MatchingFields{refersTo: kindSecret + "/" + s.GetName()})
 }
@@ -185,20 +226,6 @@ func specOrRequest() predicate.Predicate {
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return e.ObjectOld.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation]
 	}})
-}
-
-// notOurWriting passes what others did to our Secrets.
-func (r *GrantReconciler) notOurWriting() predicate.Predicate {
-	ours := func(o client.Object) bool {
-		owner := metav1.GetControllerOf(o)
-		return owner != nil && r.memory.wrote(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name}, o.GetResourceVersion())
-	}
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList && !ours(e.Object) },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion() && !ours(e.ObjectNew)
-		},
-	}
 }
 
 // issuerTurned passes what can matter to grants: another spec, or another Ready. Not every discovery.

@@ -37,6 +37,12 @@ func ParseRecord(annotation string) (*Record, error) {
 	return &r, nil
 }
 
+// SameMint says that two records are of one token. Times alone do not tell: they have whole seconds.
+func (r Record) SameMint(o Record) bool {
+	return r.Token.IssuedAt.Equal(&o.Token.IssuedAt) && r.Token.ExpiresAt.Equal(&o.Token.ExpiresAt) &&
+		r.Inputs == o.Inputs && r.Credential == o.Credential && r.Request == o.Request && r.KeyID == o.KeyID
+}
+
 // Marshal writes a record.
 func (r Record) Marshal() ([]byte, error) { return json.Marshal(r) }
 
