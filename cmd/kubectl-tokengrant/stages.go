@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+)
+
+// The stages of a grant, in their order.
+const (
+	stageIssuer       = "issuer"
+	stageAuthenticate = "authenticate"
+	stageMint         = "mint"
+	stageExchange     = "exchange"
+	stageVerify       = "verify"
+	stageCheck        = "check"
+	stagePublish      = "publish"
+	stageSchedule     = "schedule"
+)
+
+var stageNames = []string{
+	stageIssuer, stageAuthenticate, stageMint, stageExchange, stageVerify, stageCheck, stagePublish, stageSchedule,
+}
+
+// stage is one of them, as it is now.
+type stage struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// stageOfReason says at which stage a reason stops a grant. Reasons that are not here stop it at the mint.
+var stageOfReason = map[v1alpha1.Reason]string{
+	v1alpha1.ReasonInvalidSpec: stageIssuer, v1alpha1.ReasonIssuerNotFound: stageIssuer, v1alpha1.ReasonIssuerNotReady: stageIssuer,
+	v1alpha1.ReasonIssuerUnreachable: stageIssuer, v1alpha1.ReasonIssuerInvalid: stageIssuer, v1alpha1.ReasonNotAllowed: stageIssuer,
+	v1alpha1.ReasonThrottled: stageIssuer, v1alpha1.ReasonPending: stageIssuer,
+
+	v1alpha1.ReasonCredentialMissing: stageAuthenticate, v1alpha1.ReasonClientRejected: stageAuthenticate,
+
+	v1alpha1.ReasonExchangeNotEnabled: stageExchange, v1alpha1.ReasonAudienceNotAvailable: stageExchange,
+	v1alpha1.ReasonNotInSubjectAudience: stageExchange, v1alpha1.ReasonSubjectTokenInvalid: stageExchange,
+	v1alpha1.ReasonImpersonationUnsupported: stageExchange, v1alpha1.ReasonImpersonationForbidden: stageExchange,
+
+	v1alpha1.ReasonTokenMalformed: stageVerify, v1alpha1.ReasonTokenNotVerified: stageVerify, v1alpha1.ReasonTokenWrongAudience: stageVerify,
+
+	v1alpha1.ReasonNextcloudRejected: stageCheck, v1alpha1.ReasonNextcloudWrongUser: stageCheck, v1alpha1.ReasonNextcloudForbidden: stageCheck,
+	v1alpha1.ReasonNextcloudInvalid: stageCheck, v1alpha1.ReasonNextcloudUnreachable: stageCheck, v1alpha1.ReasonNextcloudMaintenance: stageCheck,
+	v1alpha1.ReasonCredentialRejected: stageCheck,
+
+	v1alpha1.ReasonSecretConflict: stagePublish, v1alpha1.ReasonSecretNotWritten: stagePublish,
+
+	v1alpha1.ReasonTokenExpired: stageSchedule, v1alpha1.ReasonSuspended: stageSchedule,
+}
+
+// stoppedAt says at which stage a grant stands, and why; "" when it went through to the end.
+func stoppedAt(g *v1alpha1.TokenGrant) (at string, why string) {
+	s := g.Status
+	reason, message := "", ""
+	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case s.ConsecutiveFailures > 0 && s.LastAttempt != nil:
+		reason, message = s.LastAttempt.Reason, s.LastAttempt.Message
+	case ready == nil:
+		return stageIssuer, "the operator has not looked at it yet"
+	case ready.Status != metav1.ConditionTrue:
+		reason, message = ready.Reason, ready.Message
+	default:
+		return "", ""
+	}
+	at, known := stageOfReason[reason]
+	switch {
+	case !known:
+		at = stageMint
+	case reason == v1alpha1.ReasonSuspended && s.Token == nil:
+		at = stageIssuer
+	}
+	e := g.Spec.Exchange
+	if e != nil && (reason == v1alpha1.ReasonGrantTypeUnsupported || reason == v1alpha1.ReasonScopeInvalid && len(g.Spec.Scopes) == 0) {
+		at = stageExchange
+	}
+	return at, reason + ": " + message
+}
+
+// stages describes each stage of the line. Publish and schedule tell of the token that the Secret holds, which a
+// failure of the next one leaves as it is.
+func (v *grantView) stages(g *v1alpha1.TokenGrant, now time.Time) []stage {
+	at, why := stoppedAt(g)
+	list := make([]stage, len(stageNames))
+	for i, name := range stageNames {
+		list[i] = stage{Name: name, State: stateOK}
+		switch {
+		case name == at && at == stageIssuer && strings.HasPrefix(why, v1alpha1.ReasonPending), name == at && len(g.Status.Conditions) == 0:
+			list[i].State, list[i].Detail = stateWaiting, why
+			continue
+		case name == at:
+			list[i].State, list[i].Detail = stateBroken, why
+			continue
+		case at != "" && i > slices.Index(stageNames, at) && name != stagePublish && name != stageSchedule:
+			list[i].State = stateWaiting
+			continue
+		}
+		v.describe(&list[i], g, now)
+	}
+	return list
+}
+
+func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
+	token := g.Status.Token
+	if token == nil {
+		token = &v1alpha1.TokenStatus{}
+	}
+	switch s.Name {
+	case stageIssuer:
+		s.Detail = v.issuerDetail(now)
+	case stageAuthenticate:
+		s.Detail = "as the issuer's own client"
+		if g.Spec.ServiceAccount != nil {
+			s.Detail = fmt.Sprintf("client %q", g.Spec.ServiceAccount.ClientID)
+		} else if token.ClientID != "" {
+			s.Detail = fmt.Sprintf("client %q, the issuer's own", token.ClientID)
+		}
+	case stageMint:
+		if token.Username != "" {
+			s.Detail = fmt.Sprintf("user %q", token.Username)
+		}
+	case stageExchange:
+		s.Detail = "none: the token has every audience of the client"
+		if e := g.Spec.Exchange; e != nil {
+			s.Detail = fmt.Sprintf("for %v", e.Audience)
+		}
+	case stageVerify:
+		s.Detail = fmt.Sprintf("aud %v, scope %v", token.Audience, token.Scopes)
+		if g.Status.Token == nil {
+			s.Detail = ""
+		}
+	case stageCheck:
+		describeCheck(s, g, now)
+	case stagePublish:
+		v.describePublish(s, now)
+	case stageSchedule:
+		describeSchedule(s, g, now)
+	}
+}
+
+func (v *grantView) issuerDetail(now time.Time) string {
+	text := fmt.Sprintf("%s %q", v.Issuer.Kind, v.Issuer.Name)
+	if v.Issuer.URL != "" {
+		text += ", " + v.Issuer.URL
+	}
+	if v.Issuer.LastDiscovery != nil {
+		text += ", discovered " + since(now, v.Issuer.LastDiscovery.Time) + " ago"
+	}
+	return text
+}
+
+func describeCheck(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
+	c := g.Spec.Nextcloud
+	if c == nil {
+		s.State, s.Detail = stateSkipped, "no spec.nextcloud: nobody is asked"
+		return
+	}
+	accepted := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccepted)
+	switch {
+	case accepted == nil:
+		s.State, s.Detail = stateWaiting, "Nextcloud has not answered yet"
+		return
+	case accepted.Status == metav1.ConditionFalse:
+		s.State, s.Detail = stateBroken, accepted.Reason+": "+accepted.Message
+		return
+	case accepted.Status == metav1.ConditionUnknown:
+		s.State, s.Detail = stateWarning, accepted.Reason+": "+accepted.Message
+		return
+	}
+	s.Detail = accepted.Message
+	if n := g.Status.Nextcloud; n != nil && n.CheckedAt != nil {
+		s.Detail = fmt.Sprintf("user %q, groups %v, asked %s ago", n.User, n.Groups, since(now, n.CheckedAt.Time))
+	}
+}
+
+func (v *grantView) describePublish(s *stage, now time.Time) {
+	switch {
+	case v.Secret.Name == "" || v.Secret.Missing:
+		s.State, s.Detail = stateWaiting, "there is no Secret"
+	case v.Secret.CreatedAt == nil:
+		s.Detail = fmt.Sprintf("Secret %q, whose age you may not read", v.Secret.Name)
+	default:
+		s.Detail = fmt.Sprintf("Secret %q, %s old", v.Secret.Name, since(now, v.Secret.CreatedAt.Time))
+	}
+}
+
+func describeSchedule(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
+	token := g.Status.Token
+	if token == nil {
+		s.State = stateWaiting
+		return
+	}
+	parts := []string{"issued " + since(now, token.IssuedAt.Time) + " ago"}
+	switch {
+	case g.Spec.Suspend:
+		s.State = stateWarning
+		parts = append(parts, "not refreshed: spec.suspend is true")
+	case g.Status.RefreshAt != nil:
+		parts = append(parts, "refresh "+until(now, g.Status.RefreshAt.Time))
+	}
+	if token.ExpiresAt.Time.Before(now) {
+		s.State = stateBroken
+		parts = append(parts, "expired "+until(now, token.ExpiresAt.Time))
+	} else {
+		parts = append(parts, "expires "+until(now, token.ExpiresAt.Time))
+	}
+	s.Detail = strings.Join(parts, ", ")
+}
+
+func secretName(g *v1alpha1.TokenGrant) string {
+	return cmp.Or(g.Status.SecretName, g.Spec.Secret.Name, g.Name)
+}

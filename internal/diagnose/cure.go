@@ -1,0 +1,217 @@
+package diagnose
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// Codes of Keycloak that tell apart what one Reason covers.
+const (
+	codeNoRealm      = "Realm does not exist"
+	codeAccessDenied = "access_denied"
+	codeNoClient     = "invalid_client"
+	codeBadRequest   = "invalid_request"
+)
+
+// harmless are the words that a shell takes as they are.
+var harmless = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
+
+// shell quotes a name for a POSIX shell: names come from objects that others wrote.
+func shell(name string) string {
+	if harmless.MatchString(name) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
+
+// realm is the name of a Keycloak realm, empty where the URL is no realm's.
+func (w *walk) realm() string {
+	u, err := url.Parse(string(w.issuer.spec.URL))
+	if err != nil {
+		return ""
+	}
+	_, realm, _ := strings.Cut(u.Path, "/realms/")
+	return strings.Trim(realm, "/")
+}
+
+// kcadm gives commands for a Keycloak realm: REALM stands for it, CLIENT for the internal ID of a client, which is
+// looked up first. It gives none for other issuers.
+func (w *walk) kcadm(clientID string, commands ...string) []string {
+	if w.realm() == "" {
+		return nil
+	}
+	var all []string
+	if clientID != "" {
+		all = append(all, fmt.Sprintf("CLIENT=$(kcadm.sh get clients -r REALM -q clientId=%s --fields id --format csv --noquotes)", shell(clientID)))
+	}
+	all = append(all, commands...)
+	for i, c := range all {
+		all[i] = strings.ReplaceAll(c, "-r REALM", "-r "+shell(w.realm()))
+	}
+	return all
+}
+
+func (w *walk) cureDiscovery(e *keycloak.Error) []string {
+	address := strings.TrimSuffix(string(w.issuer.spec.URL), "/") + "/.well-known/openid-configuration"
+	realm := shell(w.realm())
+	switch {
+	case w.realm() != "" && e.Code == codeNoRealm:
+		return []string{
+			"# either the URL is wrong: these are the realms",
+			"kcadm.sh get realms --fields realm,enabled",
+			"kubectl patch " + strings.ToLower(w.issuer.kind) + " " + w.issuerName() + " --type=merge -p " + shell(`{"spec":{"url":"`+w.otherRealm()+`"}}`),
+			"# or the realm is missing",
+			"kcadm.sh create realms -s realm=" + realm + " -s enabled=true",
+		}
+	case w.realm() != "" && e.Code == codeAccessDenied:
+		return []string{"kcadm.sh update realms/" + realm + " -s enabled=true"}
+	}
+	return []string{"curl -v " + shell(address)}
+}
+
+// issuerName is the issuer's name, and its namespace, for kubectl.
+func (w *walk) issuerName() string {
+	if w.issuer.kind == KindClusterTokenIssuer {
+		return shell(w.issuer.name)
+	}
+	return shell(w.issuer.name) + " -n " + shell(w.issuer.namespace)
+}
+
+func (w *walk) otherRealm() string {
+	base, _, _ := strings.Cut(string(w.issuer.spec.URL), "/realms/")
+	return base + "/realms/REALM"
+}
+
+// cureAllow lets the grant's namespace use the issuer's service account.
+func (w *walk) cureAllow() []string {
+	audiences := `"*"`
+	if list := w.audience(); len(list) > 0 {
+		audiences = `"` + strings.Join(list, `","`) + `"`
+	}
+	rule := fmt.Sprintf(`{"namespaces":["%s"],"audiences":[%s]}`, w.grant.Namespace, audiences)
+	if len(w.issuer.allow) == 0 {
+		return []string{"kubectl patch clustertokenissuer " + w.issuerName() + " --type=merge -p " + shell(`{"spec":{"allow":[`+rule+`]}}`)}
+	}
+	return []string{"kubectl patch clustertokenissuer " + w.issuerName() + " --type=json -p " +
+		shell(`[{"op":"add","path":"/spec/allow/-","value":`+rule+`}]`)}
+}
+
+// cureSecret copies the client secret from Keycloak into its Secret.
+func (w *walk) cureSecret(create bool) []string {
+	c := w.credential
+	write := fmt.Sprintf(`kubectl patch secret %s -n %s -p %s"$SECRET"%s`,
+		shell(c.secret), shell(c.namespace), shell(`{"stringData":{"`+c.key+`":"`), shell(`"}}`))
+	if create {
+		write = fmt.Sprintf(`kubectl create secret generic %s -n %s --from-literal=%s="$SECRET" --dry-run=client -o yaml | kubectl apply -f -`,
+			shell(c.secret), shell(c.namespace), shell(c.key))
+	}
+	read := w.kcadm(w.account.ClientID, "SECRET=$(kcadm.sh get clients/$CLIENT/client-secret -r REALM --fields value --format csv --noquotes)")
+	return append(read, write)
+}
+
+func (w *walk) cureClient(e *keycloak.Error) []string {
+	id := w.account.ClientID
+	switch e.Reason {
+	case keycloak.ReasonClientRejected:
+		if e.Code == codeNoClient {
+			return w.cureMissingClient(id, "-s serviceAccountsEnabled=true -s standardFlowEnabled=false -s 'attributes.\"standard.token.exchange.enabled\"=true'")
+		}
+		if w.credential.secret != "" {
+			return w.cureSecret(false)
+		}
+	case keycloak.ReasonServiceAccountDisabled:
+		if e.Code == codeBadRequest {
+			return w.kcadm(id,
+				"USER_ID=$(kcadm.sh get clients/$CLIENT/service-account-user -r REALM --fields id --format csv --noquotes)",
+				"kcadm.sh update users/$USER_ID -r REALM -s enabled=true")
+		}
+		return w.kcadm(id, "kcadm.sh update clients/$CLIENT -r REALM -s publicClient=false -s serviceAccountsEnabled=true")
+	case keycloak.ReasonScopeInvalid:
+		return w.kcadm(id, w.assignScopes(w.scopes())...)
+	}
+	return w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id))
+}
+
+// cureMissingClient: Keycloak says the same of a client that is not there and of one that is disabled.
+func (w *walk) cureMissingClient(id, settings string) []string {
+	return slices.Concat(
+		[]string{"# Keycloak answers the same for a client that is disabled and for one that is not there: look"},
+		w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id)+" --fields clientId,enabled"),
+		[]string{"# disabled:"},
+		w.kcadm(id, "kcadm.sh update clients/$CLIENT -r REALM -s enabled=true"),
+		[]string{"# not there: correct the name, or create it"},
+		w.kcadm("", "kcadm.sh create clients -r REALM -s clientId="+shell(id)+" "+settings))
+}
+
+// assignScopes makes client scopes available to the client.
+func (w *walk) assignScopes(scopes []string) []string {
+	var commands []string
+	for _, s := range scopes {
+		commands = append(commands,
+			fmt.Sprintf("SCOPE=$(kcadm.sh get client-scopes -r REALM --fields id,name --format csv --noquotes | grep ,%s$ | cut -d, -f1)", shell(s)),
+			"kcadm.sh update clients/$CLIENT/optional-client-scopes/$SCOPE -r REALM")
+	}
+	return commands
+}
+
+func (w *walk) cureExchange(e *keycloak.Error) []string {
+	id := w.account.ClientID
+	switch e.Reason {
+	case keycloak.ReasonExchangeNotEnabled:
+		return w.kcadm(id, `kcadm.sh update clients/$CLIENT -r REALM -s 'attributes."standard.token.exchange.enabled"=true'`)
+	case keycloak.ReasonAudienceNotAvailable:
+		if e.Code != codeNoClient {
+			return w.kcadm(id, w.mapAudiences(w.audience())...)
+		}
+		var all []string
+		for _, a := range w.audience() {
+			all = append(all, w.cureMissingClient(a, "-s standardFlowEnabled=false")...)
+		}
+		return all
+	case keycloak.ReasonNotInSubjectAudience:
+		return w.kcadm(id, w.mapAudiences([]string{id})...)
+	case keycloak.ReasonScopeInvalid:
+		return w.kcadm(id, w.assignScopes(words(w.exchange().Scopes))...)
+	}
+	return w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id))
+}
+
+// mapAudiences gives the client a scope with an audience mapper for each.
+func (w *walk) mapAudiences(audiences []string) []string {
+	var commands []string
+	for _, a := range audiences {
+		name := shell(a + "-audience")
+		commands = append(commands,
+			"SCOPE=$(kcadm.sh create client-scopes -r REALM -i -s name="+name+" -s protocol=openid-connect)",
+			"kcadm.sh create client-scopes/$SCOPE/protocol-mappers/models -r REALM -s name="+name+
+				" -s protocol=openid-connect -s protocolMapper=oidc-audience-mapper"+
+				" -s "+shell(`config."included.client.audience"=`+a)+` -s 'config."access.token.claim"=true'`,
+			"kcadm.sh update clients/$CLIENT/default-client-scopes/$SCOPE -r REALM")
+	}
+	return commands
+}
+
+func (w *walk) cureVerify(e *keycloak.Error) []string {
+	switch e.Reason {
+	case keycloak.ReasonTokenWrongAudience:
+		return append([]string{"# the mappers of these scopes decide on aud"},
+			w.kcadm(w.account.ClientID, "kcadm.sh get clients/$CLIENT/default-client-scopes -r REALM --fields id,name")...)
+	case keycloak.ReasonTokenExpired:
+		return []string{"date -u  # here, and on the issuer's host"}
+	}
+	return nil
+}
+
+// cureLife makes tokens live long enough for a Secret that is mounted.
+func (w *walk) cureLife() []string {
+	return w.kcadm(w.account.ClientID, `kcadm.sh update clients/$CLIENT -r REALM -s 'attributes."access.token.lifespan"=600'`)
+}
+
+func (w *walk) cureOperator() []string {
+	return []string{"kubectl get pods -n " + shell(w.OperatorNamespace)}
+}

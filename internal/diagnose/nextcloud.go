@@ -1,0 +1,107 @@
+package diagnose
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// stepNextcloud asks Nextcloud about the token that would be published.
+func (w *walk) stepNextcloud(ctx context.Context) Step {
+	if w.grant == nil || w.grant.Spec.Nextcloud == nil {
+		return skip("there is no Nextcloud to ask")
+	}
+	nc, missing := w.nextcloudClient(ctx)
+	if missing != nil {
+		return *missing
+	}
+	c := w.grant.Spec.Nextcloud
+	expect := nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}
+	v := nc.Check(ctx, w.final(), expect, w.hints(ctx))
+	if v.Outcome == nextcloud.Accepted {
+		return ok("%s accepts the token as user %q", c.URL, v.Identity.User)
+	}
+	cure, more := w.cureNextcloud(v, expect), ""
+	if v.Reason == nextcloud.ReasonRejected && !v.StaleKeys && w.acceptsWithoutAudience(ctx, nc) {
+		// The provider, its keys and the user are in order then; only aud is left.
+		more = ". A token without any audience is accepted, so it is the audience: the provider's client ID is none of [" + strings.Join(w.finalClaims.Audience, " ") + "]"
+		cure = w.cureNextcloudAudience()
+	}
+	s := broken(v.Reason, cure, "%s: %s%s", v.Reason, v.Message, more)
+	if v.Reason == nextcloud.ReasonUnreachable && w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.CheckedAt != nil {
+		s.Result = Unknown
+		s.Message += ". It answered the operator " + w.ago(w.grant.Status.Nextcloud.CheckedAt.Time) + ": this machine may be outside of its network"
+	}
+	return s
+}
+
+func (w *walk) nextcloudClient(ctx context.Context) (nextcloud.Client, *Step) {
+	c := w.grant.Spec.Nextcloud
+	o, missing := w.connect(ctx, c.CARef, w.grant.Namespace)
+	if missing != nil {
+		return nextcloud.Client{}, missing
+	}
+	hc, err := httpclient.New(o)
+	if err != nil {
+		s := broken(v1alpha1.ReasonInvalidSpec, nil, "spec.nextcloud.caRef cannot be used: %v", err)
+		return nextcloud.Client{}, &s
+	}
+	return nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: w.UserAgent}, nil
+}
+
+// hints are as the operator gives them. The key of the published token is known where the Secret can be read.
+func (w *walk) hints(ctx context.Context) nextcloud.Hints {
+	h := nextcloud.Hints{
+		NewKey: true, Username: w.finalClaims.Username, Issuer: string(w.issuer.spec.URL), Audience: w.finalClaims.Audience,
+		AcceptedBefore: w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.User != "",
+	}
+	var s corev1.Secret
+	name := cmp.Or(w.grant.Spec.Secret.Name, w.grant.Name)
+	if w.Reader.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s) != nil {
+		h.NewKey = !h.AcceptedBefore
+		return h
+	}
+	if record, err := plan.ParseRecord(s.Annotations[v1alpha1.PublishedAnnotation]); err == nil {
+		h.NewKey = record.KeyID != w.finalClaims.KeyID
+	}
+	return h
+}
+
+// stepNoAudience finds out whether the audience protects anything at Nextcloud. Only a token without any audience is
+// sent there: one for somebody else would give Nextcloud what is not meant for it.
+func (w *walk) stepNoAudience(ctx context.Context) Step {
+	switch {
+	case w.grant == nil || w.grant.Spec.Nextcloud == nil:
+		return skip("there is no Nextcloud to ask")
+	case !w.hasTokenWithoutAudience():
+		return skip("not tried: the client's own token has an audience. user_oidc 8.10.1 was measured to accept tokens without aud; " +
+			"what protects is that the operator publishes none")
+	}
+	nc, missing := w.nextcloudClient(ctx)
+	if missing != nil {
+		return *missing
+	}
+	if !w.acceptsWithoutAudience(ctx, nc) {
+		return ok("Nextcloud refuses a token without aud")
+	}
+	return warn("Nextcloud accepts a token without aud, so its own check protects nobody: what protects is that the operator publishes only tokens for [%s]",
+		strings.Join(w.audience(), " "))
+}
+
+func (w *walk) hasTokenWithoutAudience() bool {
+	return w.exchanged != nil && w.ownClaims != nil && len(slices.DeleteFunc(slices.Clone(w.ownClaims.Audience), func(a string) bool { return a == "" })) == 0
+}
+
+func (w *walk) acceptsWithoutAudience(ctx context.Context, nc nextcloud.Client) bool {
+	return w.hasTokenWithoutAudience() &&
+		nc.Check(ctx, w.own.AccessToken, nextcloud.Expect{}, nextcloud.Hints{}).Outcome == nextcloud.Accepted
+}

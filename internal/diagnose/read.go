@@ -1,0 +1,164 @@
+package diagnose
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// issuer is a TokenIssuer or a ClusterTokenIssuer.
+type issuer struct {
+	kind, name string
+	spec       v1alpha1.TokenIssuerSpec
+	allow      []v1alpha1.AllowRule
+	status     v1alpha1.IssuerStatus
+	// namespace has its Secrets and ConfigMaps.
+	namespace string
+}
+
+func (i issuer) String() string { return fmt.Sprintf("%s %q", i.kind, i.name) }
+
+func (w *walk) readIssuer(ctx context.Context) error {
+	w.issuer = issuer{kind: w.ref.Kind, name: w.ref.Name}
+	if w.ref.Kind == KindClusterTokenIssuer {
+		var o v1alpha1.ClusterTokenIssuer
+		if err := w.Reader.Get(ctx, client.ObjectKey{Name: w.ref.Name}, &o); err != nil {
+			return err
+		}
+		w.issuer.spec, w.issuer.allow, w.issuer.status, w.issuer.namespace = o.Spec.TokenIssuerSpec, o.Spec.Allow, o.Status, w.OperatorNamespace
+		return nil
+	}
+	w.issuer.kind = KindTokenIssuer
+	var o v1alpha1.TokenIssuer
+	if err := w.Reader.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.ref.Name}, &o); err != nil {
+		return err
+	}
+	w.issuer.spec, w.issuer.status, w.issuer.namespace = o.Spec, o.Status, w.namespace
+	return nil
+}
+
+// unreadable says why an object could not be read: a finding where it is missing, a limit of this walk where the
+// reader may not read it.
+func unreadable(err error, reason v1alpha1.Reason, kind, namespace, name string, cure []string) Step {
+	what := fmt.Sprintf("%s %q", kind, name)
+	where := ""
+	if namespace != "" {
+		what += fmt.Sprintf(" in namespace %q", namespace)
+		where = " -n " + shell(namespace)
+	}
+	resource := strings.ToLower(kind) + "s/" + shell(name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return broken(reason, cure, "%s does not exist", what)
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		s := unknown("you may not read %s, so nothing behind it can be tried: ask for that right, or let somebody run this who has it", what)
+		s.Cure = []string{"kubectl auth can-i get " + resource + where}
+		return s
+	}
+	return unknown("%s could not be read: %s", what, apierrors.ReasonForError(err))
+}
+
+// readKey reads one key of a Secret or ConfigMap. The Step is a finding when there is no value.
+func (w *walk) readKey(ctx context.Context, kind, namespace, name, key string, cure []string) (sensitive.String, *Step) {
+	at := client.ObjectKey{Namespace: namespace, Name: name}
+	var value []byte
+	var err error
+	if kind == "Secret" {
+		var s corev1.Secret
+		err = w.Reader.Get(ctx, at, &s)
+		value = s.Data[key]
+	} else {
+		var c corev1.ConfigMap
+		err = w.Reader.Get(ctx, at, &c)
+		if value = c.BinaryData[key]; value == nil {
+			value = []byte(c.Data[key])
+		}
+	}
+	if err != nil {
+		s := unreadable(err, v1alpha1.ReasonCredentialMissing, kind, namespace, name, cure)
+		return sensitive.String{}, &s
+	}
+	if len(value) == 0 {
+		s := broken(v1alpha1.ReasonCredentialMissing, cure, "key %q of %s %q in namespace %q is missing or empty", key, kind, name, namespace)
+		return sensitive.String{}, &s
+	}
+	return sensitive.New(string(value)), nil
+}
+
+// connect builds the client for an address, with the authorities that caRef names.
+func (w *walk) connect(ctx context.Context, ref *v1alpha1.CARef, namespace string) (httpclient.Options, *Step) {
+	o := httpclient.Options{AllowHTTP: w.AllowHTTP, UserAgent: w.UserAgent}
+	if ref == nil {
+		return o, nil
+	}
+	key, kind := cmp.Or(ref.Key, "ca.crt"), cmp.Or(ref.Kind, "ConfigMap")
+	bundle, missing := w.readKey(ctx, kind, namespace, ref.Name, key, []string{
+		fmt.Sprintf("kubectl create %s %s -n %s --from-file=%s=ca.pem", createKind(kind), shell(ref.Name), shell(namespace), shell(key)),
+	})
+	o.RootCAs = []byte(bundle.Reveal())
+	return o, missing
+}
+
+func createKind(kind string) string {
+	if kind == "Secret" {
+		return "secret generic"
+	}
+	return "configmap"
+}
+
+// credential is how the client authenticates.
+type credential struct {
+	auth keycloak.ClientAuth
+	// how names the method, secret and namespace the Secret that it comes from.
+	how, secret, key, namespace string
+}
+
+// readCredential is the closed list of the ways to authenticate that can be tried from here.
+func (w *walk) readCredential(ctx context.Context) Step {
+	ref := w.account.ClientSecretRef
+	if ref == nil {
+		return unknown("client %q authenticates in a way that only the operator can: without a client secret", w.account.ClientID)
+	}
+	c := credential{
+		how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: w.issuer.namespace,
+	}
+	if w.grant != nil && w.grant.Spec.ServiceAccount != nil {
+		c.namespace = w.grant.Namespace
+	}
+	w.credential = c
+	secret, missing := w.readKey(ctx, "Secret", c.namespace, c.secret, c.key, w.cureSecret(true))
+	if missing != nil {
+		return *missing
+	}
+	w.credential.auth = keycloak.SecretBasic(secret)
+	if ref.Method == v1alpha1.ClientSecretPost {
+		w.credential.how, w.credential.auth = "client_secret_post", keycloak.SecretPost(secret)
+	}
+	from := fmt.Sprintf("key %q of Secret %q in namespace %q", c.key, c.secret, c.namespace)
+	if text := secret.Reveal(); strings.TrimSpace(text) != text {
+		s := warn("%s begins or ends with white space, which is sent with it: is that part of the secret?", from)
+		s.Cure = w.cureSecret(false)
+		return s
+	}
+	return ok("%s", from)
+}
+
+// failure turns an error of keycloak into a finding.
+func failure(err error, cure func(*keycloak.Error) []string) Step {
+	known, is := errors.AsType[*keycloak.Error](err)
+	if !is {
+		return unknown("the request could not be made") // Its text is nobody's promise to be clean.
+	}
+	return broken(known.Reason, cure(known), "%s: %s", known.Reason, known.Error())
+}
