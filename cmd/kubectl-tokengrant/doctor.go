@@ -22,7 +22,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Find the first step that is broken, and the command that mends it",
 		Long: `Sends what the operator would send, step by step, from this machine and with your own rights: discovery,
 client authentication, mint, exchange, audience, verification, Nextcloud. It stops at the first step that is broken
-and prints the Keycloak (kcadm.sh) or Nextcloud (occ) command that mends it. Nothing is written anywhere.
+and prints the Keycloak (kcadm.sh) or Nextcloud (occ) command that mends it. Nothing is written to the cluster.
 
 It reads the Secret with the client's credential, for which you need the right to get it.`,
 		Example: `  kubectl tokengrant doctor notes-sync -n apps

@@ -54,7 +54,7 @@ func (s style) mark(state string) string {
 // line prints one line of a list: mark, name and text. Texts hold what others wrote, so nothing in them reaches the
 // terminal that is not printable.
 func (a *app) line(state, name, text string) {
-	fmt.Fprintf(a.Out, "  %s %-13s %s\n", a.style.mark(state), name, printable(text))
+	fmt.Fprintln(a.Out, strings.TrimRight(fmt.Sprintf("  %s %-13s %s", a.style.mark(state), name, printable(text)), " "))
 }
 
 func printable(text string) string {

@@ -118,7 +118,7 @@ func renderSecret(g *v1alpha1.TokenGrant, now time.Time) (*corev1.Secret, error)
 	if err := publish.Validate(templates); err != nil {
 		return nil, fmt.Errorf("spec.secret.data: %w", err)
 	}
-	content, record := fake(g, now.UTC().Truncate(time.Second))
+	content, record := fakeToken(g, now.UTC().Truncate(time.Second))
 	data, err := publish.Render(templates, content)
 	if err != nil {
 		return nil, fmt.Errorf("spec.secret.data, with a fake token: %w", err)
@@ -136,8 +136,8 @@ func renderSecret(g *v1alpha1.TokenGrant, now time.Time) (*corev1.Secret, error)
 	return s, nil
 }
 
-// fake invents a token as the issuer would make it. Its signature says that it is none.
-func fake(g *v1alpha1.TokenGrant, now time.Time) (publish.Content, plan.Record) {
+// fakeToken invents a token as the issuer would make it. Its signature says that it is none.
+func fakeToken(g *v1alpha1.TokenGrant, now time.Time) (publish.Content, plan.Record) {
 	client := "CLIENT"
 	if g.Spec.ServiceAccount != nil {
 		client = g.Spec.ServiceAccount.ClientID

@@ -181,17 +181,14 @@ func (w *walk) cureExchange(e *keycloak.Error) []string {
 	return w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id))
 }
 
-// mapAudiences gives the client a scope with an audience mapper for each.
+// mapAudiences gives the client an audience mapper of its own for each: a client scope that others share may be there
+// already, under any name.
 func (w *walk) mapAudiences(audiences []string) []string {
 	var commands []string
 	for _, a := range audiences {
-		name := shell(a + "-audience")
-		commands = append(commands,
-			"SCOPE=$(kcadm.sh create client-scopes -r REALM -i -s name="+name+" -s protocol=openid-connect)",
-			"kcadm.sh create client-scopes/$SCOPE/protocol-mappers/models -r REALM -s name="+name+
-				" -s protocol=openid-connect -s protocolMapper=oidc-audience-mapper"+
-				" -s "+shell(`config."included.client.audience"=`+a)+` -s 'config."access.token.claim"=true'`,
-			"kcadm.sh update clients/$CLIENT/default-client-scopes/$SCOPE -r REALM")
+		commands = append(commands, "kcadm.sh create clients/$CLIENT/protocol-mappers/models -r REALM -s name="+shell("audience "+a)+
+			" -s protocol=openid-connect -s protocolMapper=oidc-audience-mapper"+
+			" -s "+shell(`config."included.client.audience"=`+a)+` -s 'config."access.token.claim"=true'`)
 	}
 	return commands
 }

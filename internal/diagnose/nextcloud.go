@@ -3,7 +3,6 @@ package diagnose
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,13 +29,12 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	if v.Outcome == nextcloud.Accepted {
 		return ok("%s accepts the token as user %q", c.URL, v.Identity.User)
 	}
-	cure, more := w.cureNextcloud(v, expect), ""
 	if v.Reason == nextcloud.ReasonRejected && !v.StaleKeys && w.acceptsWithoutAudience(ctx, nc) {
-		// The provider, its keys and the user are in order then; only aud is left.
-		more = ". A token without any audience is accepted, so it is the audience: the provider's client ID is none of [" + strings.Join(w.finalClaims.Audience, " ") + "]"
-		cure = w.cureNextcloudAudience()
+		// Then the provider, its keys and the user are in order; only aud is left.
+		return broken(v.Reason, w.cureNextcloudAudience(), "%s: Nextcloud refuses this token and accepts one without aud: the client ID of its provider is none of [%s]",
+			v.Reason, strings.Join(w.finalClaims.Audience, " "))
 	}
-	s := broken(v.Reason, cure, "%s: %s%s", v.Reason, v.Message, more)
+	s := broken(v.Reason, w.cureNextcloud(v, expect), "%s: %s", v.Reason, v.Message)
 	if v.Reason == nextcloud.ReasonUnreachable && w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.CheckedAt != nil {
 		s.Result = Unknown
 		s.Message += ". It answered the operator " + w.ago(w.grant.Status.Nextcloud.CheckedAt.Time) + ": this machine may be outside of its network"
@@ -85,6 +83,8 @@ func (w *walk) stepNoAudience(ctx context.Context) Step {
 	case !w.hasTokenWithoutAudience():
 		return skip("not tried: the client's own token has an audience. user_oidc 8.10.1 was measured to accept tokens without aud; " +
 			"what protects is that the operator publishes none")
+	case w.exchanged == nil:
+		return warn("Nextcloud has just accepted a token without aud, and without spec.exchange that is what is published: any service that forgets to look at aud takes it, too")
 	}
 	nc, missing := w.nextcloudClient(ctx)
 	if missing != nil {
@@ -98,10 +98,10 @@ func (w *walk) stepNoAudience(ctx context.Context) Step {
 }
 
 func (w *walk) hasTokenWithoutAudience() bool {
-	return w.exchanged != nil && w.ownClaims != nil && len(slices.DeleteFunc(slices.Clone(w.ownClaims.Audience), func(a string) bool { return a == "" })) == 0
+	return w.ownClaims != nil && len(w.ownClaims.Audience) == 0
 }
 
 func (w *walk) acceptsWithoutAudience(ctx context.Context, nc nextcloud.Client) bool {
-	return w.hasTokenWithoutAudience() &&
+	return w.exchanged != nil && w.hasTokenWithoutAudience() &&
 		nc.Check(ctx, w.own.AccessToken, nextcloud.Expect{}, nextcloud.Hints{}).Outcome == nextcloud.Accepted
 }

@@ -70,10 +70,18 @@ func (r *Report) close() {
 	r.FirstBroken, r.Healthy = broken.Name, !isBroken && !isUnknown
 }
 
-func ok(format string, args ...any) Step      { return Step{Result: OK, Message: fmt.Sprintf(format, args...)} }
-func warn(format string, args ...any) Step    { return Step{Result: Warning, Message: fmt.Sprintf(format, args...)} }
-func unknown(format string, args ...any) Step { return Step{Result: Unknown, Message: fmt.Sprintf(format, args...)} }
-func skip(format string, args ...any) Step    { return Step{Result: Skipped, Message: fmt.Sprintf(format, args...)} }
+func ok(format string, args ...any) Step {
+	return Step{Result: OK, Message: fmt.Sprintf(format, args...)}
+}
+func warn(format string, args ...any) Step {
+	return Step{Result: Warning, Message: fmt.Sprintf(format, args...)}
+}
+func unknown(format string, args ...any) Step {
+	return Step{Result: Unknown, Message: fmt.Sprintf(format, args...)}
+}
+func skip(format string, args ...any) Step {
+	return Step{Result: Skipped, Message: fmt.Sprintf(format, args...)}
+}
 
 func broken(reason v1alpha1.Reason, cure []string, format string, args ...any) Step {
 	return Step{Result: Broken, Reason: reason, Cure: cure, Message: fmt.Sprintf(format, args...)}
