@@ -61,7 +61,7 @@ func newApp() *app {
 
 // run returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.command()
+	root := a.command() //nolint:contextcheck // the commands take their context from cobra
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var wrong usageError

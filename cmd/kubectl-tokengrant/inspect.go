@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -171,15 +172,11 @@ func differences(g *v1alpha1.TokenGrant, s *corev1.Secret, header json.RawMessag
 	if json.Unmarshal(header, &head) != nil {
 		head.KeyID = ""
 	}
-	client := c.AZP
-	if client == "" {
-		client = c.ClientID
-	}
 	told := record.Token
 	for _, d := range []struct{ name, token, record string }{
 		{"sub", c.Subject, told.Subject},
 		{"preferred_username", c.Username, told.Username},
-		{"azp", client, told.ClientID},
+		{"azp", cmp.Or(c.AZP, c.ClientID), told.ClientID},
 		{"aud", strings.Join(c.Audience, " "), strings.Join(told.Audience, " ")},
 		{"scope", c.Scope, strings.Join(told.Scopes, " ")},
 		{"kid", head.KeyID, record.KeyID},

@@ -50,6 +50,9 @@ func (a *app) render(file string) error {
 	if err != nil {
 		return err
 	}
+	if file == "-" {
+		file = "standard input"
+	}
 	grants, err := grantsIn(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)

@@ -60,9 +60,9 @@ var stageOfReason = map[v1alpha1.Reason]string{
 }
 
 // stoppedAt says at which stage a grant stands, and why; "" when it went through to the end.
-func stoppedAt(g *v1alpha1.TokenGrant) (at string, why string) {
+func stoppedAt(g *v1alpha1.TokenGrant) (at, why string) {
 	s := g.Status
-	reason, message := "", ""
+	var reason, message string
 	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case s.ConsecutiveFailures > 0 && s.LastAttempt != nil:

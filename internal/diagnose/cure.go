@@ -89,11 +89,11 @@ func (w *walk) otherRealm() string {
 
 // cureAllow lets the grant's namespace use the issuer's service account.
 func (w *walk) cureAllow() []string {
-	audiences := `"*"`
-	if list := w.audience(); len(list) > 0 {
-		audiences = `"` + strings.Join(list, `","`) + `"`
+	audiences := w.audience()
+	if len(audiences) == 0 {
+		audiences = []string{"*"}
 	}
-	rule := fmt.Sprintf(`{"namespaces":["%s"],"audiences":[%s]}`, w.grant.Namespace, audiences)
+	rule := `{"namespaces":["` + w.grant.Namespace + `"],"audiences":["` + strings.Join(audiences, `","`) + `"]}`
 	if len(w.issuer.allow) == 0 {
 		return []string{"kubectl patch clustertokenissuer " + w.issuerName() + " --type=merge -p " + shell(`{"spec":{"allow":[`+rule+`]}}`)}
 	}

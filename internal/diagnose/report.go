@@ -73,12 +73,15 @@ func (r *Report) close() {
 func ok(format string, args ...any) Step {
 	return Step{Result: OK, Message: fmt.Sprintf(format, args...)}
 }
+
 func warn(format string, args ...any) Step {
 	return Step{Result: Warning, Message: fmt.Sprintf(format, args...)}
 }
+
 func unknown(format string, args ...any) Step {
 	return Step{Result: Unknown, Message: fmt.Sprintf(format, args...)}
 }
+
 func skip(format string, args ...any) Step {
 	return Step{Result: Skipped, Message: fmt.Sprintf(format, args...)}
 }

@@ -59,7 +59,7 @@ func (w *walk) stepDiscovery(ctx context.Context) Step {
 		}
 		return s
 	}
-	w.verifier = keycloak.NewVerifier(w.provider, w.http)
+	w.verifier = keycloak.NewVerifier(w.provider, w.http) //nolint:contextcheck // its fetches of keys are bounded by the client
 	exchange := "token exchange is offered"
 	if !w.provider.Supports(keycloak.GrantTypeTokenExchange) {
 		exchange = "token exchange is not offered"
