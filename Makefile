@@ -94,6 +94,10 @@ fuzz: ## Run each fuzz target for FUZZTIME
 
 ##@ Run
 
+.PHONY: plugin
+plugin: ## Build the kubectl plugin into bin/; on the PATH it is `kubectl tokengrant`
+	go build -trimpath -o bin/kubectl-tokengrant ./cmd/kubectl-tokengrant
+
 .PHONY: demo
 demo: ## Start the stack, show a grant from apply to refresh, stop it; KEEP=1 leaves it running
 	KEEP=$(KEEP) go run ./hack/dev demo

@@ -110,7 +110,7 @@ func (a *app) command() *cobra.Command {
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
-	root.AddCommand(a.statusCommand(), a.inspectCommand(), a.renewCommand(), a.doctorCommand(), a.renderCommand())
+	root.AddCommand(a.statusCommand(), a.inspectCommand(), a.renewCommand(), a.doctorCommand(), a.renderCommand(), a.loginCommand())
 	return root
 }
 

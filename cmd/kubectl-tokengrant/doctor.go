@@ -11,8 +11,8 @@ import (
 )
 
 type doctorOptions struct {
-	issuer, clusterIssuer, operatorNamespace string
-	allowHTTP                                bool
+	examined
+	issuer, clusterIssuer string
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -32,8 +32,7 @@ It reads the Secret with the client's credential, for which you need the right t
 	}
 	cmd.Flags().StringVar(&o.issuer, "issuer", "", "examine a TokenIssuer")
 	cmd.Flags().StringVar(&o.clusterIssuer, "cluster-issuer", "", "examine a ClusterTokenIssuer")
-	cmd.Flags().StringVar(&o.operatorNamespace, "operator-namespace", "tokengrant-system", "namespace of the Secrets and ConfigMaps of ClusterTokenIssuers")
-	cmd.Flags().BoolVar(&o.allowHTTP, "allow-http-issuers", false, "allow plain http beyond loopback, as the operator's flag of that name does")
+	o.bind(cmd)
 	return cmd
 }
 
@@ -51,9 +50,7 @@ func (a *app) doctor(ctx context.Context, args []string, o doctorOptions) error 
 	if err != nil {
 		return err
 	}
-	d := diagnose.Doctor{
-		Reader: c, OperatorNamespace: o.operatorNamespace, AllowHTTP: o.allowHTTP, Now: a.now, UserAgent: "kubectl-tokengrant",
-	}
+	d := o.doctor(a, c)
 	var report *diagnose.Report
 	switch {
 	case o.issuer != "":

@@ -22,8 +22,8 @@ const (
 
 // Doctor examines grants and issuers.
 type Doctor struct {
-	// Reader reads the cluster with the rights of whoever asks.
-	Reader client.Reader
+	// Client reads the cluster, and asks for tokens of ServiceAccounts, with the rights of whoever runs it.
+	Client client.Client
 	// OperatorNamespace has the Secrets and ConfigMaps of ClusterTokenIssuers.
 	OperatorNamespace string
 	// AllowHTTP is what the operator has as --allow-http-issuers.
@@ -35,7 +35,7 @@ type Doctor struct {
 // Grant walks the whole line of a grant. An error means that the grant itself could not be read.
 func (d Doctor) Grant(ctx context.Context, namespace, name string) (*Report, error) {
 	var grant v1alpha1.TokenGrant
-	if err := d.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &grant); err != nil {
+	if err := d.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &grant); err != nil {
 		return nil, err
 	}
 	w := &walk{
@@ -76,6 +76,8 @@ type walk struct {
 	own, exchanged         *keycloak.Token
 	ownErr, exchangeErr    error
 	ownClaims, finalClaims *keycloak.Claims
+	// user is who Nextcloud says the token is.
+	user string
 	// asked is the time before the token that would be published was asked for.
 	asked time.Time
 }
@@ -94,6 +96,7 @@ var line = []struct {
 	{"audience", (*walk).stepAudience},
 	{"verify", (*walk).stepVerify},
 	{"nextcloud", (*walk).stepNextcloud},
+	{"paths", (*walk).stepPaths},
 	{"no audience", (*walk).stepNoAudience},
 	{"operator", (*walk).stepOperator},
 }
@@ -152,7 +155,7 @@ func (w *walk) final() sensitive.String {
 	return w.own.AccessToken
 }
 
-func (w *walk) client() keycloak.Client {
+func (w *walk) oauth() keycloak.Client {
 	return keycloak.Client{Provider: w.provider, ID: w.account.ClientID, Auth: w.credential.auth, HTTP: w.http}
 }
 

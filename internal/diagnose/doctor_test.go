@@ -36,6 +36,7 @@ type scene struct {
 	cluster   *v1alpha1.ClusterTokenIssuer
 	grant     *v1alpha1.TokenGrant
 	secret    *corev1.Secret
+	more      []client.Object
 	forbidden string // kind that may not be read
 }
 
@@ -82,14 +83,14 @@ func (s *scene) doctor(t *testing.T) diagnose.Doctor {
 	if s.secret != nil {
 		objects = append(objects, s.secret)
 	}
-	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, s.cluster, s.grant)...).
+	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, s.cluster, s.grant)...).WithObjects(s.more...).
 		WithInterceptorFuncs(interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			if kinds, _, _ := scheme.ObjectKinds(o); len(kinds) == 1 && kinds[0].Kind == s.forbidden {
 				return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(s.forbidden) + "s"}, key.Name, nil)
 			}
 			return c.Get(ctx, key, o, options...)
 		}}).Build()
-	return diagnose.Doctor{Reader: reader, OperatorNamespace: "tokengrant-system", Now: time.Now}
+	return diagnose.Doctor{Client: reader, OperatorNamespace: "tokengrant-system", Now: time.Now}
 }
 
 func (s *scene) walk(t *testing.T) *diagnose.Report {
@@ -201,6 +202,11 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 		"Nextcloud is in maintenance": {
 			func(s *scene) { s.nextcloud.SetMaintenance(true) }, "nextcloud", v1alpha1.ReasonNextcloudMaintenance,
 			[]string{"occ maintenance:mode --off"},
+		},
+		"a path is not there": {
+			func(s *scene) {
+				s.grant.Spec.Nextcloud.Paths = []v1alpha1.NextcloudPath{{Path: "/Notes", Access: "Read"}}
+			}, "paths", v1alpha1.ReasonNextcloudForbidden, nil,
 		},
 		"the issuer does not exist": {
 			func(s *scene) { s.issuer = nil }, "issuer", v1alpha1.ReasonIssuerNotFound, []string{"kubectl get tokenissuers,clustertokenissuers -n apps"},
@@ -326,5 +332,80 @@ func TestAnIssuerIsWalkedAsFarAsItsOwnClientGets(t *testing.T) {
 				t.Errorf("%v, %+v", err, report)
 			}
 		})
+	}
+}
+
+func TestOtherWaysToAuthenticateAreTried(t *testing.T) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "app", Namespace: "apps"}}
+	marked := account.DeepCopy()
+	marked.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: "true"}
+	kubernetesToken := &v1alpha1.ServiceAccount{ClientID: "notes-sync", KubernetesToken: &v1alpha1.KubernetesToken{ServiceAccountName: "app"}}
+	for name, test := range map[string]struct {
+		account *v1alpha1.ServiceAccount
+		object  client.Object
+		step    string
+		reason  string
+		cure    string
+	}{
+		"a ServiceAccount that is missing": {kubernetesToken, nil, "credential", v1alpha1.ReasonCredentialMissing, "kubectl create serviceaccount app -n apps"},
+		"a ServiceAccount that is not marked": {
+			kubernetesToken, account, "credential", v1alpha1.ReasonNotAllowed,
+			"kubectl annotate serviceaccount app -n apps tokengrant.dev/allow-token-request=true",
+		},
+		"a token that the issuer does not take": {kubernetesToken, marked, "authenticate", v1alpha1.ReasonClientRejected, "kcadm.sh get clients -r tokengrant -q clientId=notes-sync"},
+		"a private key that is missing": {
+			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "key"}}}, nil,
+			"credential", v1alpha1.ReasonCredentialMissing, "kubectl create secret generic key -n apps --from-file=tls.key=key.pem",
+		},
+		"a private key that is none": {
+			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "notes-client", Key: "client-secret"}}}, nil,
+			"credential", v1alpha1.ReasonCredentialMissing, "",
+		},
+		"no way at all": {&v1alpha1.ServiceAccount{ClientID: "notes-sync"}, nil, "credential", v1alpha1.ReasonInvalidSpec, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.grant.Spec.ServiceAccount = test.account
+			if test.object != nil {
+				s.more = append(s.more, test.object)
+			}
+			step, _ := s.walk(t).First(diagnose.Broken)
+			if step.Name != test.step || step.Reason != test.reason || test.cure != "" && !slices.ContainsFunc(step.Cure, func(c string) bool { return strings.HasPrefix(c, test.cure) }) {
+				t.Errorf("got %+v", step)
+			}
+		})
+	}
+}
+
+func TestATokenOfAnotherPartyIsWalkedThrough(t *testing.T) {
+	for name, test := range map[string]struct {
+		audience []string
+		broken   string
+	}{
+		"a token that is meant for the client": {[]string{"notes-sync"}, ""},
+		"a token that is not":                  {[]string{"account"}, "exchange"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.grant.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "alice"}}
+			token := s.keycloak.Sign(s.keycloak.Claims("alice", "portal", test.audience...))
+			s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "alice", Namespace: "apps"}, Data: map[string][]byte{"access_token": []byte(token)}})
+			report := s.walk(t)
+			if report.FirstBroken != test.broken {
+				t.Errorf("first broken %q, want %q: %+v", report.FirstBroken, test.broken, report.Steps)
+			}
+			if !strings.Contains(report.Steps[4].Message, `a token of user "alice"`) {
+				t.Errorf("mint: %+v", report.Steps[4])
+			}
+		})
+	}
+}
+
+func TestAnAssertionThatTheOperatorNeedsIsLeftAlone(t *testing.T) {
+	s := newScene(t)
+	s.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "other"}}}
+	step, _ := s.walk(t).First(diagnose.Unknown)
+	if step.Name != "mint" || s.keycloak.Count("urn:ietf:params:oauth:grant-type:jwt-bearer") != 0 {
+		t.Errorf("got %+v", step)
 	}
 }

@@ -27,6 +27,7 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	expect := nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}
 	v := nc.Check(ctx, w.final(), expect, w.hints(ctx))
 	if v.Outcome == nextcloud.Accepted {
+		w.user = v.Identity.User
 		return ok("%s accepts the token as user %q", c.URL, v.Identity.User)
 	}
 	if v.Reason == nextcloud.ReasonRejected && !v.StaleKeys && w.acceptsWithoutAudience(ctx, nc) {
@@ -40,6 +41,26 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 		s.Message += ". It answered the operator " + w.ago(w.grant.Status.Nextcloud.CheckedAt.Time) + ": this machine may be outside of its network"
 	}
 	return s
+}
+
+// stepPaths asks for the permissions that the grant needs; nothing is written.
+func (w *walk) stepPaths(ctx context.Context) Step {
+	if w.grant == nil || w.grant.Spec.Nextcloud == nil || len(w.grant.Spec.Nextcloud.Paths) == 0 {
+		return skip("no spec.nextcloud.paths")
+	}
+	nc, missing := w.nextcloudClient(ctx)
+	if missing != nil {
+		return *missing
+	}
+	paths := w.grant.Spec.Nextcloud.Paths
+	checks := make([]nextcloud.PathCheck, len(paths))
+	for i, p := range paths {
+		checks[i] = nextcloud.PathCheck{Path: p.Path, Access: nextcloud.Access(p.Access)}
+	}
+	if v := nc.CheckPaths(ctx, w.final(), w.user, checks, w.hints(ctx)); v.Outcome != nextcloud.Accepted {
+		return broken(v.Reason, []string{"occ files:scan " + shell(w.user) + "  # where the path is there and Nextcloud does not know it yet"}, "%s: %s", v.Reason, v.Message)
+	}
+	return ok("user %q has the access that the paths ask for", w.user)
 }
 
 func (w *walk) nextcloudClient(ctx context.Context) (nextcloud.Client, *Step) {
@@ -64,7 +85,7 @@ func (w *walk) hints(ctx context.Context) nextcloud.Hints {
 	}
 	var s corev1.Secret
 	name := cmp.Or(w.grant.Spec.Secret.Name, w.grant.Name)
-	if w.Reader.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s) != nil {
+	if w.Client.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s) != nil {
 		h.NewKey = !h.AcceptedBefore
 		return h
 	}
@@ -81,7 +102,7 @@ func (w *walk) stepNoAudience(ctx context.Context) Step {
 	case w.grant == nil || w.grant.Spec.Nextcloud == nil:
 		return skip("there is no Nextcloud to ask")
 	case !w.hasTokenWithoutAudience():
-		return skip("not tried: the client's own token has an audience. user_oidc 8.10.1 was measured to accept tokens without aud; " +
+		return skip("not tried: there is no token without an audience at hand. user_oidc 8.10.1 was measured to accept tokens without aud; " +
 			"what protects is that the operator publishes none")
 	case w.exchanged == nil:
 		return warn("Nextcloud has just accepted a token without aud, and without spec.exchange that is what is published: any service that forgets to look at aud takes it, too")
@@ -98,7 +119,7 @@ func (w *walk) stepNoAudience(ctx context.Context) Step {
 }
 
 func (w *walk) hasTokenWithoutAudience() bool {
-	return w.ownClaims != nil && len(w.ownClaims.Audience) == 0
+	return w.subject() == nil && w.ownClaims != nil && len(w.ownClaims.Audience) == 0
 }
 
 func (w *walk) acceptsWithoutAudience(ctx context.Context, nc nextcloud.Client) bool {

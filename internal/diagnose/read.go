@@ -33,7 +33,7 @@ func (w *walk) readIssuer(ctx context.Context) error {
 	w.issuer = issuer{kind: w.ref.Kind, name: w.ref.Name}
 	if w.ref.Kind == KindClusterTokenIssuer {
 		var o v1alpha1.ClusterTokenIssuer
-		if err := w.Reader.Get(ctx, client.ObjectKey{Name: w.ref.Name}, &o); err != nil {
+		if err := w.Client.Get(ctx, client.ObjectKey{Name: w.ref.Name}, &o); err != nil {
 			return err
 		}
 		w.issuer.spec, w.issuer.allow, w.issuer.status, w.issuer.namespace = o.Spec.TokenIssuerSpec, o.Spec.Allow, o.Status, w.OperatorNamespace
@@ -41,7 +41,7 @@ func (w *walk) readIssuer(ctx context.Context) error {
 	}
 	w.issuer.kind = KindTokenIssuer
 	var o v1alpha1.TokenIssuer
-	if err := w.Reader.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.ref.Name}, &o); err != nil {
+	if err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.ref.Name}, &o); err != nil {
 		return err
 	}
 	w.issuer.spec, w.issuer.status, w.issuer.namespace = o.Spec, o.Status, w.namespace
@@ -76,11 +76,11 @@ func (w *walk) readKey(ctx context.Context, kind, namespace, name, key string, c
 	var err error
 	if kind == "Secret" {
 		var s corev1.Secret
-		err = w.Reader.Get(ctx, at, &s)
+		err = w.Client.Get(ctx, at, &s)
 		value = s.Data[key]
 	} else {
 		var c corev1.ConfigMap
-		err = w.Reader.Get(ctx, at, &c)
+		err = w.Client.Get(ctx, at, &c)
 		if value = c.BinaryData[key]; value == nil {
 			value = []byte(c.Data[key])
 		}
@@ -115,43 +115,6 @@ func createKind(kind string) string {
 		return "secret generic"
 	}
 	return "configmap"
-}
-
-// credential is how the client authenticates.
-type credential struct {
-	auth keycloak.ClientAuth
-	// how names the method, secret and namespace the Secret that it comes from.
-	how, secret, key, namespace string
-}
-
-// readCredential is the closed list of the ways to authenticate that can be tried from here.
-func (w *walk) readCredential(ctx context.Context) Step {
-	ref := w.account.ClientSecretRef
-	if ref == nil {
-		return unknown("client %q authenticates in a way that only the operator can: without a client secret", w.account.ClientID)
-	}
-	c := credential{
-		how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: w.issuer.namespace,
-	}
-	if w.grant != nil && w.grant.Spec.ServiceAccount != nil {
-		c.namespace = w.grant.Namespace
-	}
-	w.credential = c
-	secret, missing := w.readKey(ctx, "Secret", c.namespace, c.secret, c.key, w.cureSecret(true))
-	if missing != nil {
-		return *missing
-	}
-	w.credential.auth = keycloak.SecretBasic(secret)
-	if ref.Method == v1alpha1.ClientSecretPost {
-		w.credential.how, w.credential.auth = "client_secret_post", keycloak.SecretPost(secret)
-	}
-	from := fmt.Sprintf("key %q of Secret %q in namespace %q", c.key, c.secret, c.namespace)
-	if text := secret.Reveal(); strings.TrimSpace(text) != text {
-		s := warn("%s begins or ends with white space, which is sent with it: is that part of the secret?", from)
-		s.Cure = w.cureSecret(false)
-		return s
-	}
-	return ok("%s", from)
 }
 
 // failure turns an error of keycloak into a finding.

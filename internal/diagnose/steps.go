@@ -92,7 +92,7 @@ func (w *walk) stepAuthenticate(ctx context.Context) Step {
 		return skip("there is no client to try")
 	}
 	w.asked = w.Now()
-	token, err := w.client().ClientCredentials(ctx, w.scopes())
+	token, err := w.oauth().ClientCredentials(ctx, w.scopes())
 	w.own, w.ownErr = &token, err
 	if known, is := errors.AsType[*keycloak.Error](err); err != nil && (!is || !slices.Contains(afterAuthentication, known.Reason)) {
 		return failure(err, w.cureClient)
@@ -104,9 +104,16 @@ func (w *walk) stepMint(ctx context.Context) Step {
 	switch {
 	case w.account == nil:
 		return skip("there is no client to try")
+	case w.subject() != nil:
+		return w.mintSubject(ctx)
 	case w.ownErr != nil:
 		return failure(w.ownErr, w.cureClient)
 	}
+	return w.readOwn(ctx)
+}
+
+// readOwn tells what the token says that is to be exchanged, or published.
+func (w *walk) readOwn(ctx context.Context) Step {
 	// Only what is published has to be verified; of this token one wants to know what it says.
 	claims, err := w.verifier.Verify(ctx, w.own.AccessToken, keycloak.Expect{Now: w.asked.Add(-plan.MaxSkew)})
 	if err != nil {
@@ -126,7 +133,7 @@ func (w *walk) stepExchange(ctx context.Context) Step {
 			"GrantTypeUnsupported: the issuer has no token exchange, its discovery lists: %s", strings.Join(w.provider.GrantTypes, " "))
 	}
 	w.asked = w.Now()
-	token, err := w.client().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{Audience: w.audience(), Scopes: words(e.Scopes)})
+	token, err := w.oauth().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{Audience: w.audience(), Scopes: words(e.Scopes)})
 	w.exchanged, w.exchangeErr = &token, err
 	if known, is := errors.AsType[*keycloak.Error](err); err != nil && (!is || known.Reason != keycloak.ReasonAudienceNotAvailable) {
 		return failure(err, w.cureExchange)

@@ -1,0 +1,129 @@
+package diagnose
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// credential is how the client authenticates.
+type credential struct {
+	auth keycloak.ClientAuth
+	// how names the method.
+	how string
+	// secret, key and namespace are where a client secret comes from.
+	secret, key, namespace string
+}
+
+// readCredential is the closed list of the ways to authenticate.
+func (w *walk) readCredential(ctx context.Context) Step {
+	namespace := w.issuer.namespace
+	if w.grant != nil && w.grant.Spec.ServiceAccount != nil {
+		namespace = w.grant.Namespace
+	}
+	switch a := w.account; {
+	case a.ClientSecretRef != nil:
+		return w.clientSecret(ctx, a.ClientSecretRef, namespace)
+	case a.PrivateKeyJWT != nil:
+		return w.privateKeyJWT(ctx, a.PrivateKeyJWT, namespace)
+	case a.KubernetesToken != nil:
+		return w.kubernetesToken(ctx, a.KubernetesToken, namespace)
+	}
+	return broken(v1alpha1.ReasonInvalidSpec, nil, "client %q has no way to authenticate that this program knows", w.account.ClientID)
+}
+
+func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) Step {
+	c := credential{how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: namespace}
+	w.credential = c
+	secret, missing := w.readKey(ctx, "Secret", namespace, c.secret, c.key, w.cureSecret(true))
+	if missing != nil {
+		return *missing
+	}
+	w.credential.auth = keycloak.SecretBasic(secret)
+	if ref.Method == v1alpha1.ClientSecretPost {
+		w.credential.how, w.credential.auth = "client_secret_post", keycloak.SecretPost(secret)
+	}
+	from := fmt.Sprintf("key %q of Secret %q in namespace %q", c.key, c.secret, namespace)
+	if text := secret.Reveal(); strings.TrimSpace(text) != text {
+		s := warn("%s begins or ends with white space, which is sent with it: is that part of the secret?", from)
+		s.Cure = w.cureSecret(false)
+		return s
+	}
+	return ok("%s", from)
+}
+
+func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) Step {
+	name, key := k.SecretRef.Name, cmp.Or(k.SecretRef.Key, "tls.key")
+	private, missing := w.readKey(ctx, "Secret", namespace, name, key, []string{
+		fmt.Sprintf("kubectl create secret generic %s -n %s --from-file=%s=key.pem", shell(name), shell(namespace), shell(key)),
+	})
+	if missing != nil {
+		return *missing
+	}
+	auth, err := keycloak.PrivateKeyJWT(keycloak.PrivateKeyJWTOptions{
+		Key: private, Algorithm: cmp.Or(k.Algorithm, "RS256"), KeyID: k.KeyID, Now: w.Now,
+	})
+	if err != nil {
+		return failure(err, func(*keycloak.Error) []string { return nil })
+	}
+	w.credential = credential{auth: auth, how: "private_key_jwt"}
+	return ok("the private key in key %q of Secret %q in namespace %q", key, name, namespace)
+}
+
+func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) Step {
+	if _, missing := w.requestToken(ctx, k, namespace); missing != nil {
+		return *missing
+	}
+	// A fresh one for each request: issuers may take an assertion once only.
+	get := func(ctx context.Context) (sensitive.String, error) {
+		token, missing := w.requestToken(ctx, k, namespace)
+		if missing != nil {
+			return token, errors.New(missing.Message)
+		}
+		return token, nil
+	}
+	w.credential = credential{how: "a token of a Kubernetes ServiceAccount", auth: keycloak.Assertion(get)}
+	return ok("a token of ServiceAccount %q in namespace %q, asked for now", k.ServiceAccountName, namespace)
+}
+
+// requestToken asks the API server for a token of a ServiceAccount, as the operator does and with its limits: only of
+// one that is marked for it.
+func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) (sensitive.String, *Step) {
+	at := shell(k.ServiceAccountName) + " -n " + shell(namespace)
+	annotate := "kubectl annotate serviceaccount " + at + " " + v1alpha1.AllowTokenRequestAnnotation + "=true"
+	var account corev1.ServiceAccount
+	if err := w.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: k.ServiceAccountName}, &account); err != nil {
+		s := unreadable(err, v1alpha1.ReasonCredentialMissing, "ServiceAccount", namespace, k.ServiceAccountName,
+			[]string{"kubectl create serviceaccount " + at, annotate})
+		return sensitive.String{}, &s
+	}
+	if account.Annotations[v1alpha1.AllowTokenRequestAnnotation] != "true" {
+		s := broken(v1alpha1.ReasonNotAllowed, []string{annotate}, "NotAllowed: ServiceAccount %q does not let the operator ask for its tokens", account.Name)
+		return sensitive.String{}, &s
+	}
+	request := &authenticationv1.TokenRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account.Name},
+		Spec: authenticationv1.TokenRequestSpec{
+			Audiences: []string{cmp.Or(k.Audience, string(w.issuer.spec.URL))}, ExpirationSeconds: new(cmp.Or(k.ExpirationSeconds, 600)),
+		},
+	}
+	if err := w.Client.SubResource("token").Create(ctx, &account, request); err != nil {
+		s := unknown("the API server gives you no token of ServiceAccount %q in namespace %q (%s), so nothing behind it can be tried: let somebody run this who may ask for one",
+			account.Name, namespace, apierrors.ReasonForError(err))
+		s.Cure = []string{"kubectl auth can-i create serviceaccounts/" + shell(account.Name) + " --subresource=token -n " + shell(namespace)}
+		return sensitive.String{}, &s
+	}
+	return sensitive.New(request.Status.Token), nil
+}
