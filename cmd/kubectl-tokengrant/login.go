@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/internal/diagnose"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/keycloak"
 )
 
 type loginOptions struct {
@@ -43,6 +44,9 @@ The client needs the device flow: kcadm.sh update clients/$CLIENT -r REALM -s 'a
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace a token that the Secret holds")
 	return cmd
 }
+
+// codeNotAllowed is how Keycloak 26.7 refuses an offline token to a user without the role offline_access.
+const codeNotAllowed = "not_allowed"
 
 // loggedIn is what login shows.
 type loggedIn struct {
@@ -86,7 +90,10 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	}
 	fmt.Fprintf(a.ErrOut, "\nWaiting for at most %s ...\n", authorization.ExpiresIn)
 	token, err := oauth.DeviceToken(ctx, authorization)
+	refused, _ := errors.AsType[*keycloak.Error](err)
 	switch {
+	case refused != nil && refused.Code == codeNotAllowed:
+		return fmt.Errorf("%w\nThe user needs the role: kcadm.sh add-roles -r REALM --uusername USER --rolename offline_access", err)
 	case err != nil:
 		return err
 	case token.RefreshToken.IsZero():
