@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -49,10 +50,6 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	view := r.Issuers.view(object)
-	if !object.GetDeletionTimestamp().IsZero() {
-		r.Issuers.Registry.Forget(view.key())
-		return ctrl.Result{}, nil
-	}
 	now := r.Clock.Now()
 	provider, err := r.discover(ctx, view)
 	failed, err := asFailure(err)
@@ -137,10 +134,19 @@ func spread(view issuerView, by time.Duration) time.Duration {
 // SetupWithManager registers the reconciler for its kind, with watches on the Secrets and ConfigMaps of issuers.
 func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cache) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(r.New(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(r.New(), builder.WithPredicates(r.specChanged())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
 		Complete(r)
+}
+
+// specChanged passes other specs. An issuer that is gone is forgotten here, with its connections, keys and tokens: it
+// has no finalizer, so a reconcile finds nothing of it any more, not even the UID that it is known by.
+func (r *IssuerReconciler) specChanged() predicate.Predicate {
+	return predicate.TypedGenerationChangedPredicate[client.Object]{TypedFuncs: predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
+		r.Issuers.Registry.Forget(r.Issuers.view(e.Object).key())
+		return false
+	}}}
 }
 
 func (r *IssuerReconciler) metadataSource(metadata cache.Cache, kind string) source.Source {

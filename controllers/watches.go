@@ -34,8 +34,8 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
 		Watches(&corev1.Secret{}, r.secretEvents()).
-		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
-		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(issuerTurned())).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
+		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
 		WatchesRawSource(r.metadataSource(metadata, kindNamespace)).
@@ -229,16 +229,9 @@ func specOrRequest() predicate.Predicate {
 }
 
 // issuerTurned passes what can matter to grants: another spec, or another Ready. Not every discovery.
-func issuerTurned() predicate.Predicate {
+func (r *GrantReconciler) issuerTurned() predicate.Predicate {
 	ready := func(o client.Object) string {
-		var conditions []metav1.Condition
-		switch issuer := o.(type) {
-		case *v1alpha1.TokenIssuer:
-			conditions = issuer.Status.Conditions
-		case *v1alpha1.ClusterTokenIssuer:
-			conditions = issuer.Status.Conditions
-		}
-		c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+		c := meta.FindStatusCondition(r.Issuers.view(o).status.Conditions, v1alpha1.ConditionReady)
 		if c == nil {
 			return ""
 		}
