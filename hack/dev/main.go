@@ -120,12 +120,17 @@ func statusCommand() *cobra.Command {
 func binariesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "binaries",
-		Short: "Build the control plane's binaries into the cache and print their directory",
+		Short: "Build the control plane's binaries and Helm into the cache and print the directory of the former",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			assets, err := stack.Binaries(cmd.Context())
 			if err != nil {
 				return err
+			}
+			for _, major := range []int{3, 4} {
+				if _, err := stack.Helm(cmd.Context(), major); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), filepath.Dir(assets.APIServer))
 			return nil

@@ -1,0 +1,59 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+)
+
+// helms are the modules that pin Helm, by major version. Helm 4 is built from the sources of the same Kubernetes as
+// the control plane; Helm 3 needs older ones, so it has a module of its own.
+var helms = map[int]struct{ module, pkg string }{
+	3: {"helm3", "helm.sh/helm/v3"},
+	4: {"kubernetes", "helm.sh/helm/v4"},
+}
+
+// Helm returns the path of Helm 3 or 4, built at the first use (a minute) and kept in CacheDir.
+func Helm(ctx context.Context, major int) (string, error) {
+	helm, known := helms[major]
+	if !known {
+		return "", fmt.Errorf("there is no Helm %d here", major)
+	}
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "hack", helm.module)
+	key, err := moduleKey(ctx, module)
+	if err != nil {
+		return "", err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, fmt.Sprintf("helm%d", major), key)
+	err = prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
+		return buildHelm(ctx, module, helm.pkg, temporary)
+	})
+	if err != nil {
+		return "", fmt.Errorf("building Helm %d from hack/%s: %w", major, helm.module, err)
+	}
+	return filepath.Join(dir, "helm"), nil
+}
+
+func buildHelm(ctx context.Context, module, pkg, out string) error {
+	version, err := requiredVersion(ctx, module, pkg)
+	if err != nil {
+		return err
+	}
+	Sayf(ctx, "building Helm %s from Go modules (a minute, once)", version)
+	elapsed := took(ctx)
+	cmd := goCommand(ctx, module, "build", "-mod=readonly", "-trimpath",
+		"-ldflags", "-s -w -X "+pkg+"/internal/version.version="+version, "-o", filepath.Join(out, "helm"), pkg+"/cmd/helm")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, output)
+	}
+	Sayf(ctx, "built in %s", elapsed())
+	return nil
+}
