@@ -44,6 +44,23 @@ func (i *Issuers) allows(ctx context.Context, view issuerView, namespace string,
 		view, namespace, describeAudience(exchange))
 }
 
+// allowsUser says whether grants of a namespace may act as a user: at a ClusterTokenIssuer only where a rule names that
+// user, whoever brings the service account.
+func (i *Issuers) allowsUser(ctx context.Context, view issuerView, namespace, user string) error {
+	if view.kind != kindClusterTokenIssuer || user == "" {
+		return nil
+	}
+	for _, rule := range view.allow {
+		if !slices.Contains(rule.RequestedSubjects, v1alpha1.RequestedSubject(user)) {
+			continue
+		}
+		if ok, err := i.admits(ctx, rule, namespace); ok || err != nil {
+			return err
+		}
+	}
+	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q act as user %q: add the user to requestedSubjects of a rule of spec.allow there", view, namespace, user)
+}
+
 func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace string) (bool, error) {
 	if rule.NamespaceSelector == nil {
 		return slices.Contains(rule.Namespaces, v1alpha1.NamespaceName(namespace)), nil

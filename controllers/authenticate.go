@@ -43,7 +43,7 @@ func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account
 		}
 		return credential{keycloak.Assertion(a.get), a.version}, nil
 	default:
-		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecretRef, privateKeyJWT or kubernetesToken", account.ClientID)
+		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecretRef, privateKeyJWT, tls or kubernetesToken", account.ClientID)
 	}
 }
 

@@ -63,10 +63,18 @@ func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant
 			return g, err
 		}
 	}
-	if err := r.gatherIssuer(ctx, g); err != nil {
-		return g, err
+	return g, r.gatherSource(ctx, g)
+}
+
+// gatherSource finds out where the token comes from.
+func (r *GrantReconciler) gatherSource(ctx context.Context, g *gathered) error {
+	if g.grant.Spec.AppPassword != nil {
+		return failf(v1alpha1.ReasonInvalidSpec, "spec.appPassword cannot be served yet")
 	}
-	return g, r.gatherClient(ctx, g)
+	if err := r.gatherIssuer(ctx, g); err != nil {
+		return err
+	}
+	return r.gatherClient(ctx, g)
 }
 
 // gatherSecret reads the Secret and its record. A Secret that is not ours is a conflict. Where the cache does not show
@@ -163,6 +171,9 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 			return err
 		}
 	}
+	if err := r.Issuers.allowsUser(ctx, g.issuer, g.grant.Namespace, requestedSubject(g.grant)); err != nil {
+		return err
+	}
 	c, err := r.authenticate(ctx, g, account, namespace)
 	if err != nil {
 		return err
@@ -177,6 +188,9 @@ func tokenInputs(g *gathered) string {
 	parts = append(parts, subjectInputs(spec.Subject)...)
 	if spec.Exchange != nil {
 		parts = append(parts, plan.Words(spec.Exchange.Audience), plan.Words(spec.Exchange.Scopes))
+	}
+	if user := requestedSubject(g.grant); user != "" {
+		parts = append(parts, "requestedSubject", user)
 	}
 	return plan.HashInputs(parts...)
 }

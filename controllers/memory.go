@@ -22,8 +22,10 @@ type remembered struct {
 	minted *minted
 	// keptOut is a token that Nextcloud rejects because it does not know its key yet.
 	keptOut *minted
-	// written is the resourceVersion of the Secret as we wrote it.
-	written string
+	// written is the resourceVersion of the Secret as we wrote it, sessionWritten that of the session's.
+	written, sessionWritten string
+	// session is what is kept between two mints.
+	session *session
 	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.
 	failure *plan.Failure
 	tried   string
@@ -69,10 +71,17 @@ func (m *memory) setWritten(r *remembered, resourceVersion string) {
 	r.written = resourceVersion
 }
 
+// setSessionWritten does so for the Secret of the session.
+func (m *memory) setSessionWritten(r *remembered, resourceVersion string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.sessionWritten = resourceVersion
+}
+
 // wrote says whether a Secret is exactly as this process left it.
 func (m *memory) wrote(key types.NamespacedName, resourceVersion string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.grants[key]
-	return r != nil && r.written == resourceVersion
+	return r != nil && (r.written == resourceVersion || r.sessionWritten == resourceVersion)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
 // Options say how the controllers work.
@@ -29,6 +30,8 @@ type Options struct {
 	// Concurrency is the number of TokenGrants worked on at once.
 	Concurrency int
 	UserAgent   string
+	// EncryptionKeys encrypt what is kept between two mints.
+	EncryptionKeys offline.Keyring
 }
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
@@ -61,7 +64,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: time,
-		Recorder: mgr.GetEventRecorder("tokengrant"),
+		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"),
 	}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)

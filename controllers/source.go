@@ -16,16 +16,14 @@ import (
 // a new kind of subject or of client authentication is one more case here.
 func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error) {
 	spec := g.grant.Spec
-	request := issuer.MintRequest{Subject: issuer.SubjectRequest{
-		ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Scopes: words(spec.Scopes),
-	}, SubjectToken: g.subject.token, Assertion: g.subject.assertion}
+	request := issuer.MintRequest{Subject: g.client(), SubjectToken: g.subject.token, Assertion: g.subject.assertion}
 	expect := keycloak.Expect{ClientID: g.clientID}
 	if e := spec.Exchange; e != nil {
 		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audience), Scopes: words(e.Scopes)}
 		expect.Audience, expect.Exact = request.Exchange.Audience, true
 	}
 	asked := r.Clock.Now()
-	token, err := g.conn.Mint(ctx, request)
+	token, err := r.ask(ctx, g, request)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +34,18 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 		return nil, err
 	}
 	return newMinted(g, token, claims, asked)
+}
+
+// ask gets the token: in a session that is kept, where the grant has one.
+func (r *GrantReconciler) ask(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
+	switch {
+	case g.subject.login != nil:
+		return r.mintOffline(ctx, g, request)
+	case requestedSubject(g.grant) != "":
+		return r.mintImpersonated(ctx, g, request)
+	default:
+		return g.conn.Mint(ctx, request)
+	}
 }
 
 func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked time.Time) (*minted, error) {

@@ -15,6 +15,8 @@ type subject struct {
 	token sensitive.String
 	// assertion gives a JWT of another issuer, a fresh one for each mint where its source has one.
 	assertion func(ctx context.Context) (sensitive.String, error)
+	// login is how the session of a user began.
+	login *login
 }
 
 // gatherSubject is the closed list of subjects. What a subject comes from counts as a credential: when it changes, a
@@ -31,6 +33,13 @@ func (r *GrantReconciler) gatherSubject(ctx context.Context, g *gathered) error 
 		}
 		g.subject.token = token.value
 		g.inputs.Credential += " " + token.version
+	case s.OfflineTokenSecretRef != nil:
+		login, err := r.offlineLogin(ctx, g, s.OfflineTokenSecretRef)
+		if err != nil {
+			return err
+		}
+		g.subject.login = login
+		g.inputs.Credential += " " + login.source
 	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
 		token, err := r.subjectToken(ctx, g, s.Assertion.TokenSecretRef)
 		if err != nil {
@@ -46,7 +55,7 @@ func (r *GrantReconciler) gatherSubject(ctx context.Context, g *gathered) error 
 		g.subject.assertion = a.get
 		g.inputs.Credential += " " + a.version
 	default:
-		return failf(v1alpha1.ReasonInvalidSpec, "spec.subject is empty: set tokenSecretRef or assertion, or drop it")
+		return failf(v1alpha1.ReasonInvalidSpec, "spec.subject is empty: set tokenSecretRef, offlineTokenSecretRef or assertion, or drop it")
 	}
 	return nil
 }
@@ -62,6 +71,8 @@ func subjectInputs(s *v1alpha1.Subject) []string {
 		return nil
 	case s.TokenSecretRef != nil:
 		return []string{"token", s.TokenSecretRef.Name, s.TokenSecretRef.Key}
+	case s.OfflineTokenSecretRef != nil:
+		return []string{"offline", s.OfflineTokenSecretRef.Name, s.OfflineTokenSecretRef.Key}
 	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
 		return []string{"assertion", s.Assertion.TokenSecretRef.Name, s.Assertion.TokenSecretRef.Key}
 	case s.Assertion != nil && s.Assertion.KubernetesToken != nil:

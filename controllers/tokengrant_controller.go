@@ -16,6 +16,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
@@ -28,12 +29,14 @@ type GrantReconciler struct {
 	Issuers  *Issuers
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
+	// Keys encrypt what is kept between two mints.
+	Keys offline.Keyring
 
 	memory     memory
 	nextclouds nextcloudClients
 }
 
-// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants,verbs=get;list;watch
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants/status,verbs=patch
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
@@ -48,7 +51,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !grant.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // The owner reference takes the Secret away.
+		return r.finalize(ctx, &grant)
 	}
 	past := r.memory.of(request.NamespacedName, grant.UID)
 	if olderThan(grant.ResourceVersion, past.saved) {
@@ -56,6 +59,9 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		if err := r.Live.Get(ctx, request.NamespacedName, &grant); err != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
+	}
+	if err := r.ensureFinalizer(ctx, &grant); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := grant.DeepCopy()
 	if past.unsaved != nil {

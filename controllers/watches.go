@@ -60,6 +60,12 @@ func references(object client.Object) []string {
 	case *v1alpha1.TokenGrant:
 		refs := append(accountReferences(o.Spec.ServiceAccount), subjectReferences(o.Spec.Subject)...)
 		refs = append(refs, kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
+		if a := o.Spec.AppPassword; a != nil {
+			refs = append(refs, kindSecret+"/"+a.LoginSecretRef.Name)
+		}
+		if keepsSession(o) {
+			refs = append(refs, kindSecret+"/"+sessionName(o))
+		}
 		if c := o.Spec.Nextcloud; c != nil {
 			refs = append(refs, caReferences(c.CARef)...)
 		}
@@ -81,6 +87,8 @@ func accountReferences(a *v1alpha1.ServiceAccount) []string {
 		return []string{kindSecret + "/" + a.ClientSecretRef.Name}
 	case a.PrivateKeyJWT != nil:
 		return []string{kindSecret + "/" + a.PrivateKeyJWT.SecretRef.Name}
+	case a.TLS != nil:
+		return []string{kindSecret + "/" + a.TLS.SecretRef.Name}
 	case a.KubernetesToken != nil:
 		return []string{kindServiceAccount + "/" + a.KubernetesToken.ServiceAccountName}
 	}
@@ -93,6 +101,8 @@ func subjectReferences(s *v1alpha1.Subject) []string {
 		return nil
 	case s.TokenSecretRef != nil:
 		return []string{kindSecret + "/" + s.TokenSecretRef.Name}
+	case s.OfflineTokenSecretRef != nil:
+		return []string{kindSecret + "/" + s.OfflineTokenSecretRef.Name}
 	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
 		return []string{kindSecret + "/" + s.Assertion.TokenSecretRef.Name}
 	case s.Assertion != nil && s.Assertion.KubernetesToken != nil:

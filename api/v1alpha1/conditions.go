@@ -67,6 +67,9 @@ const (
 	ReasonImpersonationForbidden Reason = "ImpersonationForbidden"
 	// ReasonReloginRequired: the offline session is gone; the user must log in again.
 	ReasonReloginRequired Reason = "ReloginRequired"
+	// ReasonEncryptionKeyMissing: a session is to be kept, and the operator has no key to encrypt it with, or not the one
+	// that it was encrypted with.
+	ReasonEncryptionKeyMissing Reason = "EncryptionKeyMissing"
 	// ReasonRequestRefused: the issuer refused the request for another cause; the message has its words.
 	ReasonRequestRefused Reason = "RequestRefused"
 	// ReasonThrottled: the server asks to slow down.
@@ -101,6 +104,9 @@ const (
 	ReasonNextcloudUnreachable Reason = "NextcloudUnreachable"
 	// ReasonNextcloudMaintenance: Nextcloud is in maintenance mode or waits for an upgrade.
 	ReasonNextcloudMaintenance Reason = "NextcloudMaintenance"
+
+	// ReasonNotRevoked: of an event only: a TokenGrant was deleted, and something that should have ended with it did not.
+	ReasonNotRevoked Reason = "NotRevoked"
 
 	// ReasonSecretConflict: a Secret of that name exists and is not this grant's; it is left untouched.
 	ReasonSecretConflict Reason = "SecretConflict"

@@ -37,6 +37,8 @@ const (
 	PublishedAnnotation = "tokengrant.dev/published"
 	// AllowTokenRequestAnnotation on a ServiceAccount, with the value "true", lets the operator ask for its tokens.
 	AllowTokenRequestAnnotation = "tokengrant.dev/allow-token-request"
+	// RevokeFinalizer holds a deleted TokenGrant, for a minute at most, until what it has outside the cluster has ended.
+	RevokeFinalizer = "tokengrant.dev/revoke"
 	// GrantLabel on the Secret names the TokenGrant that owns it.
 	GrantLabel = "tokengrant.dev/grant"
 	// ManagedByLabel with ManagedByValue marks the Secrets that the operator writes and caches.

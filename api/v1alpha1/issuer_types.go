@@ -116,7 +116,20 @@ type AllowRule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Audiences []Audience `json:"audiences"`
+	// requestedSubjects are the users, by name, as whom a grant may ask to act (exchange.requestedSubject). There is no
+	// wildcard: none are listed, none may be impersonated.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	RequestedSubjects []RequestedSubject `json:"requestedSubjects,omitempty"`
 }
+
+// RequestedSubject is the name or ID of a user.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=255
+// +kubebuilder:validation:XValidation:rule="self != '*'",message="impersonation is never allowed for everybody: list the users by name"
+type RequestedSubject string
 
 // NamespaceName is the name of a namespace.
 //

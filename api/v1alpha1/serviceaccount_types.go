@@ -2,7 +2,7 @@ package v1alpha1
 
 // ServiceAccount is an OAuth client (RFC 6749 §2.1, confidential) and the one way in which it authenticates.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.clientSecretRef), has(self.privateKeyJWT), has(self.kubernetesToken)].filter(x, x).size() == 1",message="set exactly one of clientSecretRef, privateKeyJWT and kubernetesToken"
+// +kubebuilder:validation:XValidation:rule="[has(self.clientSecretRef), has(self.privateKeyJWT), has(self.tls), has(self.kubernetesToken)].filter(x, x).size() == 1",message="set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"
 type ServiceAccount struct {
 	// clientID is the client identifier.
 	// +required
@@ -18,6 +18,10 @@ type ServiceAccount struct {
 	// privateKeyJWT authenticates by a JWT that a private key signs (RFC 7523 §2.2): the issuer holds the public key only.
 	// +optional
 	PrivateKeyJWT *PrivateKeyJWT `json:"privateKeyJWT,omitempty"`
+
+	// tls authenticates by the certificate of the TLS connection (RFC 8705 §2.1, tls_client_auth).
+	// +optional
+	TLS *TLSClient `json:"tls,omitempty"`
 
 	// kubernetesToken authenticates by a token of a Kubernetes ServiceAccount (RFC 7523 §2.2): no secret is stored anywhere.
 	// Keycloak takes it since 26.6.
@@ -81,6 +85,21 @@ type PrivateKeyRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Key string `json:"key,omitempty"`
+}
+
+// TLSClient is a client certificate and its private key.
+type TLSClient struct {
+	// secretRef names a Secret of the type kubernetes.io/tls. A changed certificate is used at once.
+	// +required
+	SecretRef CertificateRef `json:"secretRef"`
+}
+
+// CertificateRef names a Secret with the keys tls.crt and tls.key.
+type CertificateRef struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // KubernetesToken is a token of a ServiceAccount, asked for when it is needed and never stored.

@@ -61,8 +61,9 @@ type TokenStatus struct {
 	Scopes []string `json:"scopes,omitempty"`
 	// issuedAt is when the operator got the token, by its own clock.
 	IssuedAt metav1.Time `json:"issuedAt"`
-	// expiresAt is issuedAt plus the life that the issuer gave.
-	ExpiresAt metav1.Time `json:"expiresAt"`
+	// expiresAt is issuedAt plus the life that the issuer gave. An app password has none.
+	// +optional
+	ExpiresAt metav1.Time `json:"expiresAt,omitzero"`
 }
 
 // Attempt is one try.

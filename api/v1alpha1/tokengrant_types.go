@@ -18,6 +18,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
 // +kubebuilder:printcolumn:name="Refresh",type=string,priority=1,JSONPath=`.status.refreshAt`
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccount) || !has(self.spec.serviceAccount.clientSecretRef) || self.spec.serviceAccount.clientSecretRef.name != (has(self.spec.secret.name) && size(self.spec.secret.name) > 0 ? self.spec.secret.name : self.metadata.name)",message="the token would be written into the Secret that holds the client secret: set spec.secret.name to another name"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.appPassword) || self.spec.appPassword.loginSecretRef.name != (has(self.spec.secret.name) && size(self.spec.secret.name) > 0 ? self.spec.secret.name : self.metadata.name)",message="the app password would be written into the Secret that holds the login: set spec.secret.name to another name"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.subject) || !has(self.spec.subject.offlineTokenSecretRef) || self.spec.subject.offlineTokenSecretRef.name != (has(self.spec.secret.name) && size(self.spec.secret.name) > 0 ? self.spec.secret.name : self.metadata.name)",message="the token would be written into the Secret that holds the offline token: set spec.secret.name to another name"
 type TokenGrant struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -41,10 +43,16 @@ type TokenGrantList struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.subject) || !has(self.subject.tokenSecretRef) || has(self.exchange)",message="subject.tokenSecretRef is a token to exchange: set exchange.audience"
 // +kubebuilder:validation:XValidation:rule="!has(self.subject) || !has(self.subject.tokenSecretRef) || !has(self.scopes)",message="subject.tokenSecretRef brings a token that has its scopes already: set exchange.scopes"
+// +kubebuilder:validation:XValidation:rule="!has(self.subject) || !has(self.exchange) || !has(self.exchange.requestedSubject)",message="exchange.requestedSubject is impersonation by the service account: drop subject"
+// +kubebuilder:validation:XValidation:rule="has(self.issuerRef) != has(self.appPassword)",message="set exactly one of issuerRef (tokens of an issuer) and appPassword (an app password of Nextcloud)"
+// +kubebuilder:validation:XValidation:rule="!has(self.appPassword) || !(has(self.serviceAccount) || has(self.subject) || has(self.exchange) || has(self.scopes))",message="appPassword asks no issuer: drop serviceAccount, scopes, subject and exchange"
+// +kubebuilder:validation:XValidation:rule="!has(self.appPassword) || has(self.nextcloud)",message="appPassword needs the server that makes it: set nextcloud.url"
+// +kubebuilder:validation:XValidation:rule="!has(self.appPassword) || !has(self.refresh) || !(has(self.refresh.before) || has(self.refresh.beforePercentage))",message="an app password does not expire: set appPassword.rotateAfter instead of refresh"
 type TokenGrantSpec struct {
 	// issuerRef names the TokenIssuer of this namespace, or the ClusterTokenIssuer, that the token comes from.
-	// +required
-	IssuerRef IssuerRef `json:"issuerRef"`
+	// Exactly one of issuerRef and appPassword is set.
+	// +optional
+	IssuerRef IssuerRef `json:"issuerRef,omitzero"`
 
 	// serviceAccount is the OAuth client whose service account the token is for. Without it the issuer's own
 	// serviceAccount is used; a ClusterTokenIssuer must allow that.
@@ -79,6 +87,17 @@ type TokenGrantSpec struct {
 	// beyond the token's signature and claims.
 	// +optional
 	Nextcloud *NextcloudCheck `json:"nextcloud,omitempty"`
+
+	// appPassword asks Nextcloud itself for a credential: an app password of the account that logs in once. It takes the
+	// place of issuerRef, serviceAccount, scopes, subject and exchange.
+	// +optional
+	AppPassword *AppPassword `json:"appPassword,omitempty"`
+
+	// revokeOnDelete revokes what was published when the TokenGrant is deleted: the access token at the issuer
+	// (RFC 7009). Verifiers that check signatures only, as Nextcloud does, accept it until it expires. App passwords and
+	// the sessions of impersonations always end with their TokenGrant.
+	// +optional
+	RevokeOnDelete bool `json:"revokeOnDelete,omitempty"`
 
 	// suspend stops refreshing; the Secret stays as it is.
 	// +optional
@@ -127,6 +146,14 @@ type Exchange struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	Scopes []Scope `json:"scopes,omitempty"`
+
+	// requestedSubject is the user, by name or ID, as whom the service account acts: impersonation, which no standard
+	// has. Keycloak has it in its feature token-exchange:v1 only, for clients that may impersonate. One session of that
+	// user is kept, and ended when the TokenGrant is deleted. A ClusterTokenIssuer must allow the user by name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	RequestedSubject string `json:"requestedSubject,omitempty"`
 }
 
 // SecretTemplate says what the Secret looks like.

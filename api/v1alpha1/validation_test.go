@@ -19,6 +19,8 @@ spec:
   nextcloud: {url: https://cloud.example.com}
 `
 
+const appPassword = `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: login}}}}`
+
 const clusterIssuer = `
 apiVersion: tokengrant.dev/v1alpha1
 kind: ClusterTokenIssuer
@@ -50,7 +52,22 @@ func TestTokenGrantsThatAreRefused(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	refusals{
 		{"the grant that the others are made from", `{}`, ""},
-		{"no issuer", `{spec: {issuerRef: null}}`, "spec.issuerRef: Required value"},
+		{"no issuer", `{spec: {issuerRef: null}}`, "set exactly one of issuerRef"},
+		{"an app password beside an issuer", `{spec: {appPassword: {loginSecretRef: {name: login}}}}`, "set exactly one of issuerRef"},
+		{"an app password beside a service account", `{spec: {issuerRef: null, appPassword: {loginSecretRef: {name: login}}}}`, "appPassword asks no issuer"},
+		{"an app password", appPassword, ""},
+		{"an app password of no Nextcloud", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, nextcloud: null, appPassword: {loginSecretRef: {name: login}}}}`, "set nextcloud.url"},
+		{"an app password with a margin", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, refresh: {before: 10s}, appPassword: {loginSecretRef: {name: login}}}}`, "set appPassword.rotateAfter"},
+		{"an app password that rotates all the time", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: login}, rotateAfter: 10m}}}`, "between 1h and 8760h"},
+		{"an app password over its login", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: notes-sync}}}}`, "holds the login"},
+		{"a client certificate", `{spec: {serviceAccount: {clientSecretRef: null, tls: {secretRef: {name: cert}}}}}`, ""},
+		{"a client certificate beside a client secret", `{spec: {serviceAccount: {tls: {secretRef: {name: cert}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
+		{"an offline token", `{spec: {subject: {offlineTokenSecretRef: {name: alice}}}}`, ""},
+		{"a token over the offline token", `{spec: {subject: {offlineTokenSecretRef: {name: notes-sync}}}}`, "holds the offline token"},
+		{"an offline token beside another subject", `{spec: {subject: {offlineTokenSecretRef: {name: alice}, tokenSecretRef: {name: x}}}}`, "set exactly one of tokenSecretRef, offlineTokenSecretRef and assertion"},
+		{"an impersonation", `{spec: {exchange: {requestedSubject: alice}}}`, ""},
+		{"an impersonation of nobody", `{spec: {exchange: {requestedSubject: ""}}}`, "spec.exchange.requestedSubject"},
+		{"an impersonation by another than the service account", `{spec: {exchange: {requestedSubject: alice}, subject: {offlineTokenSecretRef: {name: alice}}}}`, "drop subject"},
 		{"an issuer without a name", `{spec: {issuerRef: {name: ""}}}`, "spec.issuerRef.name"},
 		{"an issuer of an unknown kind", `{spec: {issuerRef: {kind: Issuer}}}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
 		{"an issuer of another namespace", `{spec: {issuerRef: {namespace: other}}}`, "unknown field: spec.issuerRef.namespace"},
@@ -58,17 +75,17 @@ func TestTokenGrantsThatAreRefused(t *testing.T) {
 		{"a target in another namespace", `{spec: {secret: {namespace: other}}}`, "unknown field: spec.secret.namespace"},
 		{"a misspelt field", `{spec: {exchnage: {audience: [x]}}}`, "unknown field: spec.exchnage"},
 		{"no service account of its own", `{spec: {serviceAccount: null}}`, ""},
-		{"a client without a way to authenticate", `{spec: {serviceAccount: {clientSecretRef: null}}}`, "set exactly one of clientSecretRef, privateKeyJWT and kubernetesToken"},
+		{"a client without a way to authenticate", `{spec: {serviceAccount: {clientSecretRef: null}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
 		{"a client ID with a line break", `{spec: {serviceAccount: {clientID: "a\nb"}}}`, "clientID must be of printable ASCII characters"},
 		{"an empty client ID", `{spec: {serviceAccount: {clientID: ""}}}`, "spec.serviceAccount.clientID"},
 		{"an unknown way to send the secret", `{spec: {serviceAccount: {clientSecretRef: {method: Header}}}}`, `supported values: "Basic", "Post"`},
-		{"two ways to authenticate", `{spec: {serviceAccount: {privateKeyJWT: {secretRef: {name: key}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT and kubernetesToken"},
+		{"two ways to authenticate", `{spec: {serviceAccount: {privateKeyJWT: {secretRef: {name: key}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
 		{"a private key", `{spec: {serviceAccount: {clientSecretRef: null, privateKeyJWT: {secretRef: {name: key}}}}}`, ""},
 		{"an algorithm that is not one of ours", `{spec: {serviceAccount: {clientSecretRef: null, privateKeyJWT: {secretRef: {name: key}, algorithm: HS256}}}}`, `supported values: "RS256", "PS256", "ES256"`},
 		{"a Kubernetes token", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: sync}}}}`, ""},
 		{"the ServiceAccount that every pod shares", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: default}}}}`, "use a ServiceAccount of its own"},
 		{"a Kubernetes token of a minute", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: sync, expirationSeconds: 60}}}}`, "greater than or equal to 600"},
-		{"an empty subject", `{spec: {subject: {}}}`, "set exactly one of tokenSecretRef and assertion"},
+		{"an empty subject", `{spec: {subject: {}}}`, "set exactly one of tokenSecretRef, offlineTokenSecretRef and assertion"},
 		{"another party's token", `{spec: {subject: {tokenSecretRef: {name: alice}}}}`, ""},
 		{"another party's token without an exchange", `{spec: {subject: {tokenSecretRef: {name: alice}}, exchange: null}}`, "subject.tokenSecretRef is a token to exchange"},
 		{"scopes of another party's token", `{spec: {subject: {tokenSecretRef: {name: alice}}, scopes: [openid]}}`, "set exchange.scopes"},
@@ -131,6 +148,8 @@ func TestClusterTokenIssuersThatAreRefused(t *testing.T) {
 		{"a rule for nobody", `{spec: {allow: [{audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
 		{"a rule with names and labels", `{spec: {allow: [{namespaces: [apps], namespaceSelector: {}, audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
 		{"a rule for every namespace", `{spec: {allow: [{namespaceSelector: {}, audiences: ["*"]}]}}`, ""},
+		{"a rule for a user", `{spec: {allow: [{namespaces: [apps], audiences: [nextcloud], requestedSubjects: [alice]}]}}`, ""},
+		{"a rule for every user", `{spec: {allow: [{namespaces: [apps], audiences: [nextcloud], requestedSubjects: ["*"]}]}}`, "list the users by name"},
 		{"a rule without audiences", `{spec: {allow: [{namespaces: [apps], audiences: []}]}}`, "spec.allow[0].audiences"},
 		{"a name that no namespace can have", `{spec: {allow: [{namespaces: [Apps], audiences: [nextcloud]}]}}`, "spec.allow[0].namespaces[0]"},
 		{"no requests at all", `{spec: {limits: {requestsPerSecond: 0}}}`, "spec.limits.requestsPerSecond"},

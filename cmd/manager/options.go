@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tokengrant/tokengrant/controllers"
+	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
 // inClusterNamespace is where the kubelet tells a pod its namespace.
@@ -25,6 +26,7 @@ type options struct {
 	operatorNamespace       string
 	allowHTTP               bool
 	concurrency             int
+	encryptionKeys          offline.Keyring
 }
 
 func defaultOptions() *options {
@@ -40,6 +42,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.namespaceList, "namespaces", "", "Comma-separated namespaces to work in; all when empty.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
+	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
 	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once.")
 }
 
@@ -62,6 +65,9 @@ func (o *options) complete() error {
 			return fmt.Errorf("%q is not a name of a namespace: %s", n, problems[0])
 		}
 	}
+	if err := o.encryptionKeys.Check(); err != nil {
+		return err
+	}
 	if o.concurrency < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles must be at least 1")
 	}
@@ -82,5 +88,6 @@ func (o *options) controllers() controllers.Options {
 		AllowHTTP:         o.allowHTTP,
 		Concurrency:       o.concurrency,
 		UserAgent:         "tokengrant/" + version(),
+		EncryptionKeys:    o.encryptionKeys,
 	}
 }

@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"context"
-	"errors"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -21,9 +20,6 @@ type MintRequest struct {
 }
 
 // Mint returns a new token, never one that another call has got.
-//
-// An issuer that calls the shared subject token invalid gets a new one, once: it may have been revoked, and
-// Keycloak says the same of it whatever the reason.
 func (i *Issuer) Mint(ctx context.Context, r MintRequest) (keycloak.Token, error) {
 	switch {
 	case r.Assertion != nil:
@@ -36,20 +32,9 @@ func (i *Issuer) Mint(ctx context.Context, r MintRequest) (keycloak.Token, error
 		token, err := i.exchange(ctx, r, r.SubjectToken)
 		return token, i.informed(err)
 	}
-	subject, err := i.SubjectToken(ctx, r.Subject)
-	if err != nil {
-		return keycloak.Token{}, err
-	}
-	token, err := i.exchange(ctx, r, subject.AccessToken)
-	var refused *keycloak.Error
-	if !errors.As(err, &refused) || refused.Reason != keycloak.ReasonSubjectTokenInvalid {
-		return token, i.informed(err)
-	}
-	i.subjects.dropToken(r.Subject.key(), subject.AccessToken)
-	if subject, err = i.SubjectToken(ctx, r.Subject); err != nil {
-		return keycloak.Token{}, err
-	}
-	token, err = i.exchange(ctx, r, subject.AccessToken)
+	token, err := i.withSubjectToken(ctx, r.Subject, func(subject sensitive.String) (keycloak.Token, error) {
+		return i.exchange(ctx, r, subject)
+	})
 	return token, i.informed(err)
 }
 

@@ -53,7 +53,7 @@ func TestRefusedByTheAPIServer(t *testing.T) {
 		{"the credential's own Secret", "TokenGrant", `secret: {name: s}`, "set spec.secret.name to another name"},
 		{"an unknown expiry policy", "TokenGrant", `secret: {onExpiry: Burn}`, `supported values: "Keep", "Delete"`},
 		{"a client without ID", "TokenGrant", `serviceAccount: {clientSecretRef: {name: s}}`, "clientID: Required value"},
-		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: null}`, "set exactly one of clientSecretRef, privateKeyJWT and kubernetesToken"},
+		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: null}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
 		{"an unknown method", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, method: Digest}}`, `supported values: "Basic", "Post"`},
 		{"a namespace in a reference", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, namespace: other}}`, `unknown field "spec.serviceAccount.clientSecretRef.namespace"`},
 		{"an issuer without URL", "TokenIssuer", `url: null`, "spec.url: Required value"},

@@ -1,0 +1,161 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/offline"
+)
+
+const (
+	// sessionSuffix makes the name of a grant's session Secret from the grant's.
+	sessionSuffix = "-tokengrant-session"
+	// sessionKey is its one key: an encrypted offline.State.
+	sessionKey = "session"
+	// sessionType keeps other software from taking it for something to use.
+	sessionType corev1.SecretType = "tokengrant.dev/session"
+	// maxSecretName is the longest name of a Secret.
+	maxSecretName = 253
+)
+
+// session is what a grant keeps between two mints, encrypted in a Secret that the grant owns.
+type session struct {
+	offline.State
+	// secret is the Secret as it was read or written last; nil when there is none yet.
+	secret *corev1.Secret
+	// unsaved says that the state is newer than the Secret.
+	unsaved bool
+	// aged says that the Secret was encrypted with a key that is on its way out.
+	aged bool
+}
+
+func sessionName(grant *v1alpha1.TokenGrant) string {
+	name := grant.Name
+	if len(name)+len(sessionSuffix) > maxSecretName {
+		name = publish.GrantLabel(name)
+	}
+	return name + sessionSuffix
+}
+
+// session gives what is kept for a grant: from memory, where this process wrote it and nobody since, else from the API
+// server. The cache is not enough: an old refresh token, sent again, can end the session.
+func (r *GrantReconciler) session(ctx context.Context, g *gathered) (*session, error) {
+	if s := g.past.session; s != nil && (s.unsaved || !r.sessionChanged(ctx, g.grant, s)) {
+		return s, nil
+	}
+	g.past.session = nil
+	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: sessionName(g.grant)}
+	var secret corev1.Secret
+	err := r.Live.Get(ctx, key, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		g.past.session = &session{}
+		return g.past.session, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	case !publish.Owned(&secret, g.grant.UID):
+		return nil, failf(v1alpha1.ReasonSecretConflict, "Secret %q, in which the session of this TokenGrant is to be kept, belongs to somebody else and is left untouched: delete it, or choose another name for the TokenGrant", key.Name)
+	}
+	state, aged, err := r.Keys.Open(secret.Data[sessionKey])
+	if errors.Is(err, offline.ErrNoKey) {
+		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "Secret %q cannot be decrypted: %v", key.Name, err)
+	}
+	if err != nil {
+		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "Secret %q cannot be read: %v. To begin anew, delete it", key.Name, err)
+	}
+	g.past.session = &session{State: state, secret: &secret, aged: aged}
+	return g.past.session, nil
+}
+
+// sessionChanged says whether the cache shows another Secret than the one we know. An older one is not another.
+func (r *GrantReconciler) sessionChanged(ctx context.Context, grant *v1alpha1.TokenGrant, s *session) bool {
+	var cached corev1.Secret
+	err := r.Get(ctx, types.NamespacedName{Namespace: grant.Namespace, Name: sessionName(grant)}, &cached)
+	if err != nil {
+		return s.secret != nil // Deleted, or not in the cache yet: ask.
+	}
+	return s.secret == nil || cached.UID != s.secret.UID ||
+		cached.ResourceVersion != s.secret.ResourceVersion && !olderThan(cached.ResourceVersion, s.secret.ResourceVersion)
+}
+
+// canKeep says, before a session is opened or continued, whether its next refresh token could be kept.
+func (r *GrantReconciler) canKeep() error {
+	if _, err := r.Keys.Seal(offline.State{}); err != nil {
+		return failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant could not be kept: %v", err)
+	}
+	return nil
+}
+
+// keep writes a new state before anything is done with what came with it. What could not be written stays in memory,
+// and is written before the session is used again. It outlives a stop of the operator by a moment.
+func (r *GrantReconciler) keep(ctx context.Context, g *gathered, state offline.State) error {
+	s := g.past.session
+	s.State, s.unsaved = state, true
+	return r.saveSession(ctx, g)
+}
+
+func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	s := g.past.session
+	sealed, err := r.Keys.Seal(s.State)
+	if err != nil {
+		return failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant cannot be kept: %v", err)
+	}
+	secret := newSessionSecret(g.grant, s.secret, sealed)
+	err = r.send(ctx, s.secret, secret)
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+		if secret, err = r.rebuildSession(ctx, g, sealed); err == nil {
+			err = r.send(ctx, s.secret, secret)
+		}
+	}
+	if err != nil {
+		return writeFailure(secret, err)
+	}
+	s.secret, s.unsaved, s.aged = secret, false, false
+	r.memory.setSessionWritten(g.past, secret.ResourceVersion)
+	return nil
+}
+
+// rebuildSession reads the Secret anew. What we hold is newer than what it holds, whoever touched it.
+func (r *GrantReconciler) rebuildSession(ctx context.Context, g *gathered, sealed []byte) (*corev1.Secret, error) {
+	s := g.past.session
+	s.secret = nil
+	var current corev1.Secret
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: g.grant.Namespace, Name: sessionName(g.grant)}, &current)
+	if err == nil {
+		if !publish.Owned(&current, g.grant.UID) {
+			return nil, conflict(&current)
+		}
+		s.secret = &current
+	} else if !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	return newSessionSecret(g.grant, s.secret, sealed), nil
+}
+
+func newSessionSecret(grant *v1alpha1.TokenGrant, existing *corev1.Secret, sealed []byte) *corev1.Secret {
+	s := &corev1.Secret{Type: sessionType}
+	if existing != nil {
+		s = existing.DeepCopy()
+	}
+	s.Name, s.Namespace = sessionName(grant), grant.Namespace
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	s.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
+	s.Labels[v1alpha1.GrantLabel] = publish.GrantLabel(grant.Name)
+	if existing == nil {
+		s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(grant, v1alpha1.GroupVersion.WithKind("TokenGrant"))}
+	}
+	s.Data = map[string][]byte{sessionKey: sealed}
+	return s
+}

@@ -1,0 +1,86 @@
+package offline_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tokengrant/tokengrant/internal/offline"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+)
+
+const (
+	first  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+	second = "y9vVWQTMg1vFb2mFVvO8ZtXv8pJxvqfmX3n7m7lQxkE="
+)
+
+func keyring(t *testing.T, content string) offline.Keyring {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return offline.Keyring{File: file}
+}
+
+func TestAStateComesBack(t *testing.T) {
+	k := keyring(t, first+"\n")
+	sealed, err := k.Seal(offline.State{Source: "s", RefreshToken: sensitive.New("refresh-canary")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(sealed), "refresh") {
+		t.Error("the sealed state can be read")
+	}
+	s, aged, err := k.Open(sealed)
+	if err != nil || aged || s.Source != "s" || s.RefreshToken.Reveal() != "refresh-canary" {
+		t.Errorf("opened %v, aged %t, error %v", s, aged, err)
+	}
+}
+
+func TestKeysAreRotated(t *testing.T) {
+	sealed, err := keyring(t, first).Seal(offline.State{Source: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := keyring(t, "# the new one first\n"+second+"\n\n"+strings.TrimSuffix(first, "=")+"\n")
+	if _, aged, err := both.Open(sealed); err != nil || !aged {
+		t.Errorf("aged %t, error %v: want the old key to fit and to be told of", aged, err)
+	}
+	again, err := both.Seal(offline.State{Source: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, aged, err := keyring(t, second).Open(again); err != nil || aged {
+		t.Errorf("aged %t, error %v: want the new key to fit", aged, err)
+	}
+	if _, _, err := keyring(t, second).Open(sealed); !errors.Is(err, offline.ErrNoKey) {
+		t.Errorf("error %v: want none of the keys to fit", err)
+	}
+}
+
+func TestFilesThatCannotBeUsed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		keyring offline.Keyring
+		want    string
+		fault   bool // and not only missing
+	}{
+		"no file named":        {offline.Keyring{}, "without --encryption-keys-file", false},
+		"a file not there yet": {offline.Keyring{File: filepath.Join(t.TempDir(), "none")}, "is not there", false},
+		"an empty file":        {keyring(t, "\n# nothing\n"), "is empty", false},
+		"a key that is short":  {keyring(t, first+"\nc2hvcnQ=\n"), "line 2 is no Fernet key", true},
+		"a password":           {keyring(t, "correct horse battery staple"), "line 1 is no Fernet key", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tc.keyring.Seal(offline.State{})
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "horse") {
+				t.Errorf("error %v, want %q in it", err, tc.want)
+			}
+			if check := tc.keyring.Check(); (check != nil) != tc.fault {
+				t.Errorf("checked: %v", check)
+			}
+		})
+	}
+}
