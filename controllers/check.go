@@ -12,6 +12,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/internal/stage"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
@@ -35,7 +36,9 @@ func sameIdentity(a, b *plan.Record) bool {
 		a.KeyID == b.KeyID && slices.Equal(a.Token.Audience, b.Token.Audience)
 }
 
-func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (*nextcloud.Verdict, error) {
+func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (v *nextcloud.Verdict, err error) {
+	ctx, end := stage.Begin(ctx, stage.Check)
+	defer func() { end(verdictError(v, err)) }()
 	c := g.grant.Spec.Nextcloud
 	authorities, err := r.Issuers.authorities(ctx, g.grant.Namespace, c.CARef)
 	if err != nil {

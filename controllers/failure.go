@@ -17,6 +17,9 @@ type failure struct {
 	retryAfter time.Duration
 }
 
+// Outcome is the reason, for metrics and traces.
+func (f *failure) Outcome() string { return f.reason }
+
 func (f *failure) Error() string { return f.reason + ": " + f.message }
 
 func failf(reason v1alpha1.Reason, format string, args ...any) *failure {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -35,6 +36,8 @@ type IssuerReconciler struct {
 	client.Client
 	Issuers *Issuers
 	Clock   clock.PassiveClock
+	// Metrics may be nil.
+	Metrics *metrics.Recorder
 	// New makes an empty issuer of the kind.
 	New func() client.Object
 }
@@ -70,7 +73,7 @@ func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keyc
 	if err != nil {
 		return nil, err
 	}
-	return connection.Discover(ctx, true)
+	return connection.Discover(watched(ctx, r.Metrics, view.label()), true)
 }
 
 // observe writes the status. What was discovered before stays: a grant may go on with it.

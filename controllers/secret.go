@@ -21,11 +21,14 @@ import (
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/internal/stage"
 )
 
 // publish writes a token into the Secret: token, times and record in one request. The token stays in memory first,
 // so that a refused write is repeated with it and not with another mint.
-func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) error {
+func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) (err error) {
+	ctx, end := stage.Begin(ctx, stage.Publish)
+	defer func() { end(err) }()
 	g.past.minted = m
 	m.record.Shape = shape(g.grant)
 	data, err := publish.Render(templates(g.grant), published(m))

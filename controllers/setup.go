@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
@@ -32,6 +34,9 @@ type Options struct {
 	UserAgent   string
 	// EncryptionKeys encrypt what is kept between two mints.
 	EncryptionKeys offline.Keyring
+	// Metrics and Traces are told of what happens; either may be nil.
+	Metrics *metrics.Recorder
+	Traces  trace.TracerProvider
 }
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
@@ -61,10 +66,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		UserAgent:         o.UserAgent,
 		Clock:             time,
 	}
+	o.Metrics.Watch(issuers.Source(ctx, mgr.Elected()))
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: time,
-		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"),
+		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces,
 	}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
@@ -73,7 +79,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		func() client.Object { return &v1alpha1.TokenIssuer{} },
 		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
 	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: time, New: create}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: time, Metrics: o.Metrics, New: create}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
 		}

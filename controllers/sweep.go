@@ -4,28 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
 )
 
-const (
-	sweepEvery = 10 * time.Second
-	// overdueAfter is how late a refresh may be before the sweep takes it for forgotten.
-	overdueAfter = 10 * time.Second
-)
-
-var overdueGrants = prometheus.NewGauge(prometheus.GaugeOpts{
-	Name: "tokengrant_overdue_grants",
-	Help: "Grants whose refresh is more than 10 s late. Above zero for minutes: the issuer fails, or the queue has stopped.",
-})
-
-func init() { metrics.Registry.MustRegister(overdueGrants) }
+const sweepEvery = 10 * time.Second
 
 // Sweep finds grants whose refresh is overdue, and brings them back to the queue. It needs nothing of the queue's own
 // timers: queues of other operators have silently stopped, and their tokens have died.
@@ -55,9 +43,7 @@ func (s *Sweep) sweep(ctx context.Context) {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
 		return
 	}
-	found := overdue(list.Items, s.Clock.Now())
-	overdueGrants.Set(float64(len(found)))
-	for _, grant := range found {
+	for _, grant := range overdue(list.Items, s.Clock.Now()) {
 		select {
 		case s.Overdue <- event.GenericEvent{Object: grant}:
 		case <-ctx.Done():
@@ -70,8 +56,7 @@ func (s *Sweep) sweep(ctx context.Context) {
 func overdue(grants []v1alpha1.TokenGrant, now time.Time) []*v1alpha1.TokenGrant {
 	var found []*v1alpha1.TokenGrant
 	for i := range grants {
-		at := grants[i].Status.RefreshAt
-		if at != nil && !grants[i].Spec.Suspend && now.Sub(at.Time) > overdueAfter {
+		if plan.Overdue(&grants[i], now) {
 			found = append(found, &grants[i])
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -16,6 +17,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
@@ -31,6 +33,9 @@ type GrantReconciler struct {
 	Clock    clock.PassiveClock
 	// Keys encrypt what is kept between two mints.
 	Keys offline.Keyring
+	// Metrics and Traces may be nil.
+	Metrics *metrics.Recorder
+	Traces  trace.TracerProvider
 
 	memory     memory
 	nextclouds nextcloudClients
@@ -131,9 +136,9 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	switch {
 	case missing != nil:
 	case decision.Mint:
-		out.failed, err = asFailure(r.renew(ctx, g, &out))
+		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.renew))
 	case decision.Check:
-		out.failed, err = asFailure(r.recheck(ctx, g, &out))
+		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.recheck))
 	}
 	if err != nil {
 		return outcome{}, 0, err

@@ -8,11 +8,15 @@ import (
 	"strings"
 
 	"golang.org/x/oauth2"
+
+	"github.com/tokengrant/tokengrant/internal/stage"
 )
 
 // call sends a form to an endpoint that answers with something else than a token, and returns the body of a good answer.
 // The client authenticates as it does at the token endpoint.
-func (c Client) call(ctx context.Context, a asked, endpoint string, params url.Values) ([]byte, error) {
+func (c Client) call(ctx context.Context, a asked, endpoint string, params url.Values) (_ []byte, err error) {
+	ctx, end := stage.Begin(ctx, a.op)
+	defer func() { end(err) }()
 	cfg, err := c.authenticated(ctx, &a, endpoint, params)
 	if err != nil {
 		return nil, err

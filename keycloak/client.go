@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/internal/stage"
 )
 
 // Client is one OAuth client at one issuer. It keeps no state and is cheap to build.
@@ -50,7 +51,9 @@ func (c Client) ClientCredentials(ctx context.Context, scopes []string) (Token, 
 
 // post is the one way over the wire. params go into the body as they are; a grant_type among them replaces
 // client_credentials.
-func (c Client) post(ctx context.Context, a asked, params url.Values) (Token, error) {
+func (c Client) post(ctx context.Context, a asked, params url.Values) (_ Token, err error) {
+	ctx, end := stage.Begin(ctx, a.op)
+	defer func() { end(err) }()
 	cfg, err := c.authenticated(ctx, &a, c.Provider.TokenEndpoint, params)
 	if err != nil {
 		return Token{}, err

@@ -111,5 +111,8 @@ func (e *Error) Error() string {
 		func(s string) bool { return s == "" }), ": ")
 }
 
+// Outcome is the Reason, for metrics and traces.
+func (e *Error) Outcome() string { return e.Reason }
+
 // Unwrap lets errors.Is find context.Canceled, context.DeadlineExceeded and what the function of an Assertion said.
 func (e *Error) Unwrap() error { return e.cause }

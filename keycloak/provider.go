@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/tokengrant/tokengrant/internal/stage"
 )
 
 // Grant types, as grant_types_supported of the discovery document names them.
@@ -43,7 +45,9 @@ func (p *Provider) Supports(grantType string) bool { return slices.Contains(p.Gr
 // issuerURL, because credentials go there, and the document has to name exactly issuerURL as its issuer.
 //
 // Errors: IssuerUnreachable and Throttled (Retry), IssuerInvalid (Refused).
-func Discover(ctx context.Context, hc *http.Client, issuerURL string) (*Provider, error) {
+func Discover(ctx context.Context, hc *http.Client, issuerURL string) (_ *Provider, err error) {
+	ctx, end := stage.Begin(ctx, opDiscovery)
+	defer func() { end(err) }()
 	if hint := unfit(issuerURL); hint != "" {
 		return nil, invalidIssuer("", hint)
 	}

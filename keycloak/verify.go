@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/internal/stage"
 )
 
 // algorithms are the signatures that are accepted: asymmetric ones only (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -78,7 +79,9 @@ type Expect struct {
 //
 // Errors: IssuerUnreachable, Throttled (Retry); TokenMalformed, TokenNotVerified, TokenWrongAudience, TokenExpired
 // (Refused); IssuerInvalid (Refused) where the key set is too large or redirected.
-func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect) (*Claims, error) {
+func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect) (_ *Claims, err error) {
+	ctx, end := stage.Begin(ctx, opVerify)
+	defer func() { end(err) }()
 	header, err := parseHeader(token.Reveal())
 	if err != nil {
 		return nil, err

@@ -52,7 +52,13 @@ func run() error {
 		return fmt.Errorf("building the manager: %w", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
-	if err := controllers.Setup(ctx, mgr, o.controllers()); err != nil {
+	setup := o.controllers()
+	stop, err := o.observe(ctx, &setup)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {

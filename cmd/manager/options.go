@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -27,6 +28,7 @@ type options struct {
 	allowHTTP               bool
 	concurrency             int
 	encryptionKeys          offline.Keyring
+	otlpEndpoint            string
 }
 
 func defaultOptions() *options {
@@ -43,6 +45,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
 	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
+	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
 	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once.")
 }
 
@@ -67,6 +70,9 @@ func (o *options) complete() error {
 	}
 	if err := o.encryptionKeys.Check(); err != nil {
 		return err
+	}
+	if u, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("--otlp-endpoint must be a URL as http://collector:4317, or https:// for TLS")
 	}
 	if o.concurrency < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles must be at least 1")

@@ -76,6 +76,15 @@ func leastInterval(life time.Duration) time.Duration {
 	return max(min(5*time.Second, life/2), time.Second)
 }
 
+// overdueAfter is how late a refresh may be before it is taken for forgotten.
+const overdueAfter = 10 * time.Second
+
+// Overdue says that the time for a grant's refresh has passed for a while.
+func Overdue(g *v1alpha1.TokenGrant, now time.Time) bool {
+	at := g.Status.RefreshAt
+	return at != nil && !g.Spec.Suspend && now.Sub(at.Time) > overdueAfter
+}
+
 // SufficientLife says whether a changed Secret reaches a volume before the token in it expires.
 func SufficientLife(life time.Duration, r v1alpha1.Refresh) bool {
 	return Margin(life, r) >= Propagation

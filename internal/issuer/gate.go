@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/utils/clock"
 
+	"github.com/tokengrant/tokengrant/internal/stage"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -136,15 +137,9 @@ func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 	if err := g.pausing(); err != nil {
 		return nil, err
 	}
-	limits := g.limits.Load()
-	queue, cancel := context.WithTimeout(ctx, maxQueue)
-	defer cancel()
-	if limits.places.Acquire(queue, 1) != nil {
-		return nil, ownLimit(ctx, "too many requests are under way")
-	}
-	if limits.turns.Wait(queue) != nil {
-		limits.places.Release(1)
-		return nil, ownLimit(ctx, "too many requests wait for their turn")
+	limits, err := g.queue(ctx)
+	if err != nil {
+		return nil, err
 	}
 	// Waiting may have taken seconds.
 	err = g.pausing()
@@ -172,6 +167,23 @@ func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 			done(fault)
 		})
 	}, nil
+}
+
+// queue waits for a place and a turn.
+func (g *gate) queue(ctx context.Context) (*limits, error) {
+	since := g.clock.Now()
+	defer func() { stage.Waited(ctx, g.clock.Since(since)) }()
+	limits := g.limits.Load()
+	queue, cancel := context.WithTimeout(ctx, maxQueue)
+	defer cancel()
+	if limits.places.Acquire(queue, 1) != nil {
+		return nil, ownLimit(ctx, "too many requests are under way")
+	}
+	if limits.turns.Wait(queue) != nil {
+		limits.places.Release(1)
+		return nil, ownLimit(ctx, "too many requests wait for their turn")
+	}
+	return limits, nil
 }
 
 // notAsked stands for the fault that opened the breaker, so that every grant shows what is wrong with the
