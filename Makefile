@@ -70,8 +70,8 @@ test-unit: ## Run the tests that need no servers
 
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
-test-integration: servers ## Run the tests on a real API server and every pinned Keycloak
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/keycloak ./test/integration
+test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/keycloak ./test/integration ./test/observe
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done
