@@ -80,8 +80,16 @@ test-integration: servers ## Run the tests on a real API server, every pinned Ke
 e2e: servers ## Run the tests that see only the Kubernetes API
 	go test -count=1 -timeout=60m $(TESTFLAGS) ./test/e2e/...
 
+# What to scale the load by, and which scenarios to run; all of them when empty.
+N ?= 2000
+LIFE ?= 60s
+SCENARIOS ?=
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: servers ## Measure the operator under load beside a bare loop: N=2000 LIFE=60s SCENARIOS="burst steady"
+	go run ./test/bench -n $(N) -life $(LIFE) $(SCENARIOS)
+
+.PHONY: bench-pure
+bench-pure: ## Run the benchmarks of single functions
 	go test -run='^$$' -bench=. -benchmem $(TESTFLAGS) $$($(UNIT))
 
 .PHONY: fuzz

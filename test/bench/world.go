@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
+)
+
+const operatorNamespace = "tokengrant-system"
+
+// world is what the scenarios share: an API server with etcd, an issuer, and the operator as it is shipped.
+type world struct {
+	plane      *stack.ControlPlane
+	endpoint   *endpoint
+	client     client.Client
+	seen       *watcher
+	kubeconfig string // the operator's
+	managers   []*stack.Operator
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+func newClient(config *rest.Config) (client.Client, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1 // The API server's own priority and fairness decides.
+	return client.New(config, client.Options{Scheme: newScheme()})
+}
+
+func newWorld(ctx context.Context) (*world, error) {
+	w := &world{}
+	if err := w.build(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *world) build(ctx context.Context) (err error) {
+	root, err := stack.Root()
+	if err != nil {
+		return err
+	}
+	if w.endpoint, err = startEndpoint(time.Hour); err != nil {
+		return err
+	}
+	w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}})
+	if err != nil {
+		return err
+	}
+	for _, object := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
+		kubectl := exec.CommandContext(ctx, w.plane.Assets.Kubectl, append([]string{"--kubeconfig", w.plane.Kubeconfig, "apply"}, object...)...)
+		kubectl.Dir = root
+		if out, err := kubectl.CombinedOutput(); err != nil {
+			return fmt.Errorf("kubectl apply: %w: %s", err, out)
+		}
+	}
+	if _, w.kubeconfig, err = w.plane.ServiceAccount(ctx, operatorNamespace, "tokengrant-controller-manager"); err != nil {
+		return err
+	}
+	if w.client, err = newClient(w.plane.Config); err != nil {
+		return err
+	}
+	w.seen, err = watch(ctx, w.plane.Config)
+	return err
+}
+
+func (w *world) Close() error {
+	err := w.stopManagers()
+	if w.plane != nil {
+		err = errors.Join(err, w.plane.Close())
+	}
+	if w.endpoint != nil {
+		w.endpoint.Close()
+	}
+	return err
+}
+
+// manager starts a replica with the defaults that are shipped.
+func (w *world) manager(ctx context.Context) (*stack.Operator, error) {
+	// The process is stopped, not cut off.
+	m, err := stack.StartOperator(context.WithoutCancel(ctx), stack.OperatorOptions{Kubeconfig: w.kubeconfig, Namespace: operatorNamespace})
+	if err == nil {
+		w.managers = append(w.managers, m)
+	}
+	return m, err
+}
+
+func (w *world) stopManagers() error {
+	var errs []error
+	for _, m := range w.managers {
+		errs = append(errs, m.Close())
+	}
+	w.managers = nil
+	return errors.Join(errs...)
+}
+
+// kill ends a replica without a warning.
+func kill(m *stack.Operator) error {
+	for _, pid := range m.PIDs() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namespace makes a namespace with an issuer of its own. Its limits are the default ones where rate is 0.
+func (w *world) namespace(ctx context.Context, name, realm string, rate int32) error {
+	secret := clientSecret
+	if realm == "wrong" {
+		secret = "another"
+	}
+	return w.namespaceAt(ctx, name, w.endpoint.issuer(realm), secret, rate)
+}
+
+func (w *world) namespaceAt(ctx context.Context, name, issuer, secret string, rate int32) error {
+	limits := v1alpha1.Limits{}
+	if rate > 0 {
+		limits = v1alpha1.Limits{RequestsPerSecond: rate, Burst: rate, Concurrency: issuerConcurrency}
+	}
+	for _, object := range []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "client", Namespace: name}, StringData: map[string]string{"client-secret": secret}},
+		&v1alpha1.TokenIssuer{
+			ObjectMeta: metav1.ObjectMeta{Name: "issuer", Namespace: name},
+			Spec:       v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(issuer), Limits: limits},
+		},
+	} {
+		if err := w.client.Create(ctx, object); err != nil {
+			return fmt.Errorf("creating %s: %w", object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// remove deletes a namespace and waits until it is gone, so that the next scenario has the machine for itself.
+func (w *world) remove(ctx context.Context, name string) error {
+	if err := w.client.DeleteAllOf(ctx, &v1alpha1.TokenGrant{}, client.InNamespace(name)); err != nil {
+		return err
+	}
+	if err := w.client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(name)); err != nil {
+		return err
+	}
+	if err := w.client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		return err
+	}
+	key := client.ObjectKey{Name: name}
+	return settle(ctx, "the end of namespace "+name, 10*time.Minute, func() bool {
+		return client.IgnoreNotFound(w.client.Get(ctx, key, &corev1.Namespace{})) == nil && w.client.Get(ctx, key, &corev1.Namespace{}) != nil
+	})
+}
