@@ -44,7 +44,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
 	}
-	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), distCommand())
+	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), distCommand(), clusterCommand())
 	return root
 }
 

@@ -42,14 +42,36 @@ func pemCertificate(raw []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: raw})
 }
 
-// serving issues a certificate for a server on the loopback address.
-func (a *authority) serving() (certPEM, keyPEM []byte, err error) {
-	return a.issue(&x509.Certificate{
+// serving issues a certificate for a server on the loopback address, and for
+// further names and addresses.
+func (a *authority) serving(more ...string) (certPEM, keyPEM []byte, err error) {
+	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "localhost"},
 		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+	}
+	for _, name := range more {
+		if address := net.ParseIP(name); address != nil {
+			template.IPAddresses = append(template.IPAddresses, address)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	return a.issue(template)
+}
+
+// keyPair are the files of a certificate and its key.
+type keyPair struct{ cert, key string }
+
+// servingFiles issues a certificate for the server of a place into its directory.
+func (a *authority) servingFiles(place Place) (keyPair, error) {
+	certPEM, keyPEM, err := a.serving(place.names()...)
+	if err != nil {
+		return keyPair{}, err
+	}
+	files := keyPair{cert: filepath.Join(place.Dir, "serving.crt"), key: filepath.Join(place.Dir, "serving.key")}
+	return files, writeFiles(place.Dir, map[string][]byte{"serving.crt": certPEM, "serving.key": keyPEM})
 }
 
 // client issues a certificate that kube-apiserver reads as a user and groups.

@@ -31,27 +31,33 @@ func Binaries(ctx context.Context) (Assets, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return assetsIn(dir)
 	}
-	root, err := Root()
-	if err != nil {
-		return Assets{}, err
-	}
-	module := filepath.Join(root, "hack", "kubernetes")
-	key, err := moduleKey(ctx, module)
-	if err != nil {
-		return Assets{}, err
-	}
-	cache, err := CacheDir()
-	if err != nil {
-		return Assets{}, err
-	}
-	dir := filepath.Join(cache, "kubernetes", key)
-	err = prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
-		return buildKubernetes(ctx, module, temporary)
-	})
+	dir, err := built(ctx, "kubernetes", buildKubernetes)
 	if err != nil {
 		return Assets{}, fmt.Errorf("building the control plane from hack/kubernetes: %w", err)
 	}
 	return assetsIn(dir)
+}
+
+// built returns the directory below CacheDir, named after a kind of binaries and
+// all that their build depends on, and builds them when it is missing.
+func built(ctx context.Context, kind string, build func(ctx context.Context, module, out string) error) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "hack", "kubernetes")
+	key, err := moduleKey(ctx, module)
+	if err != nil {
+		return "", err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, kind, key)
+	return dir, prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
+		return build(ctx, module, temporary)
+	})
 }
 
 func assetsIn(dir string) (Assets, error) {
@@ -101,17 +107,29 @@ func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 }
 
 func buildKubernetes(ctx context.Context, module, out string) error {
+	err := buildTools(ctx, module, out, "etcd, kube-apiserver, kube-controller-manager and kubectl",
+		"go.etcd.io/etcd/server/v3", "k8s.io/kubernetes/cmd/kube-apiserver",
+		"k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes/cmd/kubectl")
+	if err != nil {
+		return err
+	}
+	// The main package of etcd's server is called server.
+	return os.Rename(filepath.Join(out, "server"), filepath.Join(out, "etcd"))
+}
+
+// buildTools builds main packages of hack/kubernetes into a directory.
+func buildTools(ctx context.Context, module, out, what string, packages ...string) error {
 	version, err := requiredVersion(ctx, module, "k8s.io/kubernetes")
 	if err != nil {
 		return err
 	}
-	Sayf(ctx, "building etcd, kube-apiserver, kube-controller-manager and kubectl %s from Go modules (some minutes, once)", version)
+	Sayf(ctx, "building %s from Go modules, Kubernetes %s (some minutes, once)", what, version)
 	elapsed := took(ctx)
 	// -v prints one line for each compiled package: the only sign of progress go build gives.
-	cmd := goCommand(ctx, module, "build", "-v", "-mod=readonly", "-trimpath",
-		"-ldflags", versionFlags(version), "-o", out+string(filepath.Separator),
-		"go.etcd.io/etcd/server/v3", "k8s.io/kubernetes/cmd/kube-apiserver",
-		"k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes/cmd/kubectl")
+	cmd := goCommand(ctx, module, append([]string{
+		"build", "-v", "-mod=readonly", "-trimpath",
+		"-ldflags", versionFlags(version), "-o", out + string(filepath.Separator),
+	}, packages...)...)
 	var output lineCounter
 	cmd.Stdout, cmd.Stderr = &output, &output
 	stop := progress(ctx).every(15*time.Second, func() string {
@@ -123,8 +141,7 @@ func buildKubernetes(ctx context.Context, module, out string) error {
 		return fmt.Errorf("go build: %w\n%s", err, output.end())
 	}
 	Sayf(ctx, "built in %s", elapsed())
-	// The main package of etcd's server is called server.
-	return os.Rename(filepath.Join(out, "server"), filepath.Join(out, "etcd"))
+	return nil
 }
 
 // versionFlags are the linker flags that make the binaries know their version;
@@ -175,8 +192,9 @@ func (c *lineCounter) end() string {
 }
 
 // goBuild builds a main package of this checkout into CacheDir. Checkouts do not
-// share it; an unchanged program is not linked again.
-func goBuild(ctx context.Context, pkg string) (string, error) {
+// share it; an unchanged program is not linked again. env is added to this
+// program's own environment.
+func goBuild(ctx context.Context, pkg string, env ...string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -190,7 +208,7 @@ func goBuild(ctx context.Context, pkg string) (string, error) {
 		elapsed := took(ctx)
 		// With the settings of this machine: what its go test compiled serves again.
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
-		cmd.Dir = root
+		cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
 		output, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("go build %s: %w\n%s", pkg, err, output)

@@ -28,10 +28,10 @@ type ControlPlaneOptions struct {
 	APIServerFlags []string
 }
 
-// ControlPlane is etcd, kube-apiserver and kube-controller-manager, without a
-// node: objects behave as in any cluster, pods stay Pending. RBAC is on. The
-// controllers are those for garbage collection, namespaces, service accounts,
-// their tokens and CA bundles, and ClusterRole aggregation.
+// ControlPlane is etcd, kube-apiserver and kube-controller-manager. Without a
+// node (see Cluster) objects behave as in any cluster, but pods stay Pending;
+// the controllers are then those for garbage collection, namespaces, service
+// accounts, their tokens and CA bundles, and ClusterRole aggregation. RBAC is on.
 type ControlPlane struct {
 	*Service
 	// Config and Kubeconfig (a file) are those of a cluster administrator.
@@ -47,6 +47,11 @@ type ControlPlane struct {
 
 	authority *authority
 }
+
+const serviceCIDR = "10.96.0.0/16"
+
+// apiServerNames are those by which pods reach the API server, the first address of serviceCIDR among them.
+var apiServerNames = []string{"10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
 
 // StartControlPlane returns when the API server is ready, the CRDs are served
 // and the default service account exists: in seconds, when Binaries are there.
@@ -76,7 +81,7 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := c.runAPIServer(ctx, etcdURL, o.APIServerFlags); err != nil {
+	if err := c.runAPIServer(ctx, etcdURL, append(c.kind().apiServer, o.APIServerFlags...)); err != nil {
 		return err
 	}
 	if len(o.CRDs) > 0 {
@@ -92,6 +97,24 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 	return c.runControllerManager(ctx)
 }
 
+// flags are those that depend on whether there is a node.
+type flags struct{ apiServer, controllerManager []string }
+
+func (c *ControlPlane) kind() flags {
+	if c.place.Node != nil {
+		return c.withNode()
+	}
+	return flags{
+		// A loopback address is refused as an endpoint of the kubernetes
+		// Service, and without a node nobody uses that.
+		apiServer: []string{"--authorization-mode=RBAC", "--endpoint-reconciler-type=none"},
+		controllerManager: []string{
+			"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller," +
+				"serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller",
+		},
+	}
+}
+
 // identities makes the certificates, the key that signs service account tokens,
 // and the administrator.
 func (c *ControlPlane) identities(ctx context.Context) error {
@@ -103,7 +126,7 @@ func (c *ControlPlane) identities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	servingCert, servingKey, err := authority.serving()
+	servingCert, servingKey, err := authority.serving(append(c.place.names(), apiServerNames...)...)
 	if err != nil {
 		return err
 	}
@@ -111,13 +134,18 @@ func (c *ControlPlane) identities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.authority, c.URL, c.CAFile = authority, "https://"+loopback(port), c.file("ca.crt")
+	c.authority, c.URL, c.CAFile = authority, "https://"+c.place.listen(port), c.file("ca.crt")
 	err = writeFiles(c.place.Dir, map[string][]byte{
 		"ca.crt": authority.bundle(), "serving.crt": servingCert, "serving.key": servingKey,
 		"accounts.crt": accountsCert, "accounts.key": accountsKey,
 	})
 	if err != nil {
 		return err
+	}
+	if c.place.Node != nil {
+		if err := c.kubeletClient(); err != nil {
+			return err
+		}
 	}
 	c.Config, c.Kubeconfig, err = c.AddUser("admin", "system:masters")
 	return err
@@ -163,14 +191,14 @@ func (c *ControlPlane) runEtcd(ctx context.Context) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	url = "http://" + loopback(client)
+	url = "http://" + c.place.listen(client)
 	return url, c.run(ctx, &server{
 		name: "etcd",
 		path: c.Assets.Etcd,
 		args: []string{
 			"--data-dir=" + c.file("etcd"),
 			"--listen-client-urls=" + url, "--advertise-client-urls=" + url,
-			"--listen-peer-urls=http://" + loopback(peer),
+			"--listen-peer-urls=http://" + c.place.listen(peer),
 			"--unsafe-no-fsync", // the data need not survive the machine
 			"--log-level=warn",
 		},
@@ -179,7 +207,7 @@ func (c *ControlPlane) runEtcd(ctx context.Context) (url string, err error) {
 	})
 }
 
-func (c *ControlPlane) runAPIServer(ctx context.Context, etcdURL string, flags []string) error {
+func (c *ControlPlane) runAPIServer(ctx context.Context, etcdURL string, more []string) error {
 	client, err := kubernetes.NewForConfig(c.Config)
 	if err != nil {
 		return err
@@ -193,17 +221,14 @@ func (c *ControlPlane) runAPIServer(ctx context.Context, etcdURL string, flags [
 		path: c.Assets.APIServer,
 		args: append([]string{
 			"--etcd-servers=" + etcdURL,
-			"--bind-address=" + address, "--secure-port=" + port,
-			// A loopback address is refused as an endpoint of the kubernetes
-			// Service, and without a node nobody uses that.
-			"--advertise-address=" + address, "--endpoint-reconciler-type=none",
+			"--bind-address=" + address, "--secure-port=" + port, "--advertise-address=" + address,
 			"--tls-cert-file=" + c.file("serving.crt"), "--tls-private-key-file=" + c.file("serving.key"),
-			"--client-ca-file=" + c.CAFile, "--authorization-mode=RBAC",
+			"--client-ca-file=" + c.CAFile,
 			"--service-account-issuer=" + c.URL, "--service-account-jwks-uri=" + c.URL + "/openid/v1/jwks",
 			"--service-account-key-file=" + c.file("accounts.crt"),
 			"--service-account-signing-key-file=" + c.file("accounts.key"),
-			"--service-cluster-ip-range=10.96.0.0/16",
-		}, flags...),
+			"--service-cluster-ip-range=" + serviceCIDR,
+		}, more...),
 		within: time.Minute,
 		ready: func(ctx context.Context) error {
 			return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
@@ -219,12 +244,10 @@ func (c *ControlPlane) runControllerManager(ctx context.Context) error {
 	return c.run(ctx, &server{
 		name: "kube-controller-manager",
 		path: c.Assets.ControllerManager,
-		args: []string{
+		args: append([]string{
 			"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--secure-port=0",
-			"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller," +
-				"serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller",
 			"--service-account-private-key-file=" + c.file("accounts.key"), "--root-ca-file=" + c.CAFile,
-		},
+		}, c.kind().controllerManager...),
 		within: time.Minute,
 		ready: func(ctx context.Context) error {
 			_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})

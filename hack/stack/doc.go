@@ -8,7 +8,9 @@
 // Maven (verified by keycloak.sha256). Both are kept in CacheDir, so only the
 // first use is slow.
 //
-// Every service listens on 127.0.0.1 only, on a free port, and writes its logs
-// and data into one directory. Nothing outlives the program that started it,
+// StartCluster adds a node that runs pods, on Linux and as root.
+//
+// Every service listens on 127.0.0.1 only, or inside a Node, on a free port, and
+// writes its logs and data into one directory. Nothing outlives the program that started it,
 // unless the service was started detached: then Down ends it.
 package stack

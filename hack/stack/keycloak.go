@@ -84,17 +84,21 @@ func (k *Keycloak) boot(ctx context.Context, o KeycloakOptions, prepared string)
 		}
 		port = free
 	}
-	k.URL = "http://" + loopback(port)
+	k.URL = "http://" + k.place.listen(port)
 	transport := httpArgs(port)
 	if o.HTTPS {
-		k.URL = "https://" + loopback(port)
+		k.URL = "https://" + k.place.listen(port)
 		args, err := k.httpsArgs(port)
 		if err != nil {
 			return err
 		}
 		transport = args
 	}
-	args := append(startArgs(k.URL), transport...)
+	args, err := startArgs(k.URL)
+	if err != nil {
+		return err
+	}
+	args = append(args, transport...)
 	if len(o.Realms) > 0 {
 		args = append(args, "--import-realm")
 	}
@@ -149,22 +153,23 @@ func (k *Keycloak) httpsArgs(port int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	certPEM, keyPEM, err := authority.serving()
+	files, err := authority.servingFiles(k.place)
 	if err != nil {
 		return nil, err
 	}
 	k.CA, k.client = authority.bundle(), trusting(authority)
 	return []string{
 		"--https-port=" + strconv.Itoa(port),
-		"--https-certificate-file=" + filepath.Join(k.place.Dir, "serving.crt"),
-		"--https-certificate-key-file=" + filepath.Join(k.place.Dir, "serving.key"),
-	}, writeFiles(k.place.Dir, map[string][]byte{"serving.crt": certPEM, "serving.key": keyPEM})
+		"--https-certificate-file=" + files.cert,
+		"--https-certificate-key-file=" + files.key,
+	}, nil
 }
 
 // startArgs are the options every start has. The local cache keeps several
 // Keycloaks on one machine from forming a cluster.
-func startArgs(url string) []string {
-	return []string{"start", "--optimized", "--cache=local", "--http-host=127.0.0.1", "--hostname=" + url}
+func startArgs(url string) ([]string, error) {
+	host, _, err := splitURL(url)
+	return []string{"start", "--optimized", "--cache=local", "--http-host=" + host, "--hostname=" + url}, err
 }
 
 // javaArgs start Keycloak as bin/kc.sh does, but without a shell between, which

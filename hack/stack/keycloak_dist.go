@@ -242,9 +242,13 @@ func fillDatabase(ctx context.Context, dir string) error {
 		return err
 	}
 	url := "http://" + loopback(port)
+	args, err := startArgs(url)
+	if err != nil {
+		return err
+	}
 	first := &server{
 		name: "first-start", dir: dir, path: java, env: keycloakEnv(), within: 5 * time.Minute,
-		args:  javaArgs(dir, dir, append(startArgs(url), httpArgs(port)...)),
+		args:  javaArgs(dir, dir, append(args, httpArgs(port)...)),
 		ready: func(ctx context.Context) error { return answers(ctx, http.DefaultClient, url+"/realms/master") },
 	}
 	if err := first.start(ctx); err != nil {

@@ -19,6 +19,7 @@ type NextcloudOptions struct {
 	MappingClaim string // the claim that is the user id; default: preferred_username
 	// Users exist from the start. Others are created by their first valid token.
 	Users []string
+	HTTPS bool // serve https with a certificate of its own, see Nextcloud.CA
 }
 
 // Nextcloud is a running server.
@@ -27,6 +28,8 @@ type Nextcloud struct {
 	URL string // no trailing slash
 	// StandIn is false for the real server of $NEXTCLOUD_URL.
 	StandIn bool
+	// CA is the PEM certificate to trust; nil without HTTPS.
+	CA []byte
 }
 
 // StartNextcloud starts the stand-in of nextcloud/nextcloudtest. With
@@ -53,10 +56,23 @@ func StartNextcloud(ctx context.Context, o NextcloudOptions) (*Nextcloud, error)
 	if err != nil {
 		return nil, err
 	}
-	n := &Nextcloud{Service: service, URL: "http://" + loopback(port), StandIn: true}
+	n := &Nextcloud{Service: service, URL: "http://" + o.listen(port), StandIn: true}
+	client, args := http.DefaultClient, o.args(port)
+	if o.HTTPS {
+		authority, err := newAuthority("tokengrant-nextcloud")
+		if err != nil {
+			return nil, err
+		}
+		files, err := authority.servingFiles(service.place)
+		if err != nil {
+			return nil, err
+		}
+		n.URL, n.CA, client = "https://"+o.listen(port), authority.bundle(), trusting(authority)
+		args = append(args, "--tls-cert="+files.cert, "--tls-key="+files.key)
+	}
 	err = n.run(ctx, &server{
-		name: "nextcloud-standin", path: program, args: o.args(port), within: 30 * time.Second,
-		ready: func(ctx context.Context) error { return answers(ctx, http.DefaultClient, n.URL+"/status.php") },
+		name: "nextcloud-standin", path: program, args: args, within: 30 * time.Second,
+		ready: func(ctx context.Context) error { return answers(ctx, client, n.URL+"/status.php") },
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Stop())
@@ -66,7 +82,7 @@ func StartNextcloud(ctx context.Context, o NextcloudOptions) (*Nextcloud, error)
 }
 
 func (o NextcloudOptions) args(port int) []string {
-	args := []string{"--listen=" + loopback(port), "--issuer=" + o.Issuer}
+	args := []string{"--listen=" + o.listen(port), "--issuer=" + o.Issuer}
 	for flag, value := range map[string]string{
 		"issuer-ca": o.IssuerCA, "audience": o.Audience,
 		"mapping-claim": o.MappingClaim, "users": strings.Join(o.Users, ","),

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,9 +26,11 @@ type server struct {
 	name     string
 	path     string
 	args     []string
+	enter    []string // a command line that it is appended to, which runs it in another namespace
 	env      []string // nil: this program's own
 	dir      string   // holds its log and its record
 	detached bool
+	cleansUp bool          // is asked to end when this program is killed, not killed with it
 	within   time.Duration // limit for becoming ready
 	ready    func(context.Context) error
 
@@ -85,10 +88,11 @@ func (s *server) spawn(ctx context.Context) error {
 	}
 	defer log.Close()
 	// ctx bounds the start, not the life of the process.
-	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), s.path, s.args...)
+	line := slices.Concat(s.enter, []string{s.path}, s.args)
+	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), line[0], line[1:]...)
 	s.cmd.Env = s.env
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = processGroup(s.detached)
+	s.cmd.SysProcAttr = processGroup(s.detached, s.cleansUp)
 	if err := onLastingThread(s.cmd.Start); err != nil {
 		return err
 	}

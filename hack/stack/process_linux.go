@@ -10,12 +10,17 @@ import (
 
 // processGroup gives a process a group of its own, so that Ctrl-C in the
 // terminal reaches only this program, which then stops all in the right order.
-// The kernel kills a process that is not detached together with this program.
-func processGroup(detached bool) *syscall.SysProcAttr {
-	if detached {
+// The kernel kills a process that is not detached together with this program,
+// or tells it to end when it has something to clean up.
+func processGroup(detached, cleansUp bool) *syscall.SysProcAttr {
+	switch {
+	case detached:
 		return &syscall.SysProcAttr{Setsid: true}
+	case cleansUp:
+		return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	default:
+		return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	}
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // identity tells a process from a later one with the same pid: the boot of the

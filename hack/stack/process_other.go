@@ -12,7 +12,7 @@ import (
 
 // processGroup gives a process a group of its own. There is no parent-death
 // signal here: when this program is killed, Down ends what it started.
-func processGroup(detached bool) *syscall.SysProcAttr {
+func processGroup(detached, _ bool) *syscall.SysProcAttr {
 	if detached {
 		return &syscall.SysProcAttr{Setsid: true}
 	}

@@ -3,8 +3,10 @@ package stack
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 )
 
 // Place says where a service lives and how long.
@@ -14,6 +16,25 @@ type Place struct {
 	Dir string
 	// Detached lets the service outlive this program; Down ends it.
 	Detached bool
+	// Node, when not nil, is whose network the servers run in: they listen on
+	// its address, where its pods reach them and this machine does.
+	Node *Node
+}
+
+// listen is the host and port that a server is given to listen on.
+func (p Place) listen(port int) string {
+	if p.Node == nil {
+		return loopback(port)
+	}
+	return net.JoinHostPort(p.Node.Address, strconv.Itoa(port))
+}
+
+// names are what the certificates of servers must hold besides loopback.
+func (p Place) names() []string {
+	if p.Node == nil {
+		return nil
+	}
+	return []string{p.Node.Address}
 }
 
 // Service is what all started servers have in common. It is not safe for
@@ -37,6 +58,9 @@ func newService(place Place) (*Service, error) {
 // run adds a server and starts it.
 func (s *Service) run(ctx context.Context, added *server) error {
 	added.dir, added.detached = s.place.Dir, s.place.Detached
+	if added.enter == nil && s.place.Node != nil {
+		added.enter = s.place.Node.network()
+	}
 	s.servers = append(s.servers, added)
 	return added.start(ctx)
 }
