@@ -11,26 +11,22 @@ import (
 	"strings"
 )
 
-// NodeTools are the programs of a node, and Helm, in one directory.
+// NodeTools are the programs of a node, in one directory.
 type NodeTools struct{ Dir string }
 
 func (t NodeTools) path(name string) string { return filepath.Join(t.Dir, name) }
-
-// Helm is the program.
-func (t NodeTools) Helm() string { return t.path("helm") }
 
 // NodeBinaries returns the programs that a node needs besides those of Binaries:
 // pinned by hack/kubernetes too, and built at the first use.
 func NodeBinaries(ctx context.Context) (NodeTools, error) {
 	dir, err := built(ctx, "node", func(ctx context.Context, module, out string) error {
-		return buildTools(ctx, module, out, "kubelet, containerd, the CNI plugins, kube-proxy, kube-scheduler and Helm",
+		return buildTools(ctx, module, out, "kubelet, containerd, the CNI plugins, kube-proxy and kube-scheduler",
 			"github.com/containerd/containerd/v2/cmd/containerd",
 			"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
 			"github.com/containerd/containerd/v2/cmd/ctr",
 			"github.com/containernetworking/plugins/plugins/ipam/host-local",
 			"github.com/containernetworking/plugins/plugins/main/bridge",
 			"github.com/containernetworking/plugins/plugins/main/loopback",
-			"helm.sh/helm/v4/cmd/helm",
 			"k8s.io/kubernetes/cmd/kube-proxy",
 			"k8s.io/kubernetes/cmd/kube-scheduler",
 			"k8s.io/kubernetes/cmd/kubelet")
