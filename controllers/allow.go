@@ -13,52 +13,39 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-// allows says whether grants of a namespace may use the issuer's own service account for these audiences.
-// Without an exchange the token carries every audience, so that needs "*".
-func (i *Issuers) allows(ctx context.Context, view issuerView, namespace string, exchange *v1alpha1.Exchange) error {
-	if view.kind != kindClusterTokenIssuer {
+// allows says whether a grant may use the issuer's own service account for its audiences, and act as the user that it
+// requests, whoever brings the service account: one rule must allow all of it. Without an exchange the token carries
+// every audience, so that needs "*".
+func (i *Issuers) allows(ctx context.Context, view issuerView, grant *v1alpha1.TokenGrant) error {
+	own, user, namespace := grant.Spec.ServiceAccount != nil, requestedSubject(grant), grant.Namespace
+	if view.kind != kindClusterTokenIssuer || own && user == "" {
 		return nil
 	}
 	wanted := []v1alpha1.Audience{"*"}
-	if exchange != nil {
-		wanted = exchange.Audience
+	if grant.Spec.Exchange != nil {
+		wanted = grant.Spec.Exchange.Audience
 	}
-	admitted := false
+	admitted, served := false, false
 	for _, rule := range view.allow {
 		ok, err := i.admits(ctx, rule, namespace)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
-		}
-		admitted = true
-		if slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences) {
+		covers := ok && (slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences))
+		if covers && (user == "" || slices.Contains(rule.RequestedSubjects, v1alpha1.RequestedSubject(user))) {
 			return nil
 		}
+		admitted, served = admitted || ok, served || covers
 	}
-	if !admitted {
+	switch {
+	case user != "" && (own || served):
+		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q act as user %q for %s: one rule of spec.allow there must name the namespace, the audience and, in requestedSubjects, the user",
+			view, namespace, user, describeAudience(grant.Spec.Exchange))
+	case !admitted:
 		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount: add the namespace to spec.allow there, or set spec.serviceAccount here", view, namespace)
 	}
 	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount for %s: add the audience to a rule of spec.allow there, or set spec.serviceAccount here",
-		view, namespace, describeAudience(exchange))
-}
-
-// allowsUser says whether grants of a namespace may act as a user: at a ClusterTokenIssuer only where a rule names that
-// user, whoever brings the service account.
-func (i *Issuers) allowsUser(ctx context.Context, view issuerView, namespace, user string) error {
-	if view.kind != kindClusterTokenIssuer || user == "" {
-		return nil
-	}
-	for _, rule := range view.allow {
-		if !slices.Contains(rule.RequestedSubjects, v1alpha1.RequestedSubject(user)) {
-			continue
-		}
-		if ok, err := i.admits(ctx, rule, namespace); ok || err != nil {
-			return err
-		}
-	}
-	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q act as user %q: add the user to requestedSubjects of a rule of spec.allow there", view, namespace, user)
+		view, namespace, describeAudience(grant.Spec.Exchange))
 }
 
 func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace string) (bool, error) {

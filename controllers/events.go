@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -36,8 +37,18 @@ func (r *GrantReconciler) announce(ctx context.Context, before, after *v1alpha1.
 	}
 }
 
+// maxNote is the longest message of an event that the API server takes.
+const maxNote = 1024
+
 func (r *GrantReconciler) tell(ctx context.Context, grant *v1alpha1.TokenGrant, severity, reason, message string) {
-	r.Recorder.Eventf(grant, nil, severity, reason, "Refresh", "%s", message)
+	action := "Refresh"
+	if !grant.DeletionTimestamp.IsZero() {
+		action = "Delete"
+	}
+	if len(message) > maxNote {
+		message = strings.ToValidUTF8(message[:maxNote-len("…")], "") + "…"
+	}
+	r.Recorder.Eventf(grant, nil, severity, reason, action, "%s", message)
 	ctrl.LoggerFrom(ctx).Info("TokenGrant turned", "reason", reason, "message", message)
 }
 

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -38,3 +42,14 @@ func asFailure(err error) (*failure, error) {
 }
 
 func (f *failure) stalled() bool { return plan.HandlingOf(f.reason) == plan.Stalled }
+
+// conflictPause lets the cache catch up with what the API server has.
+const conflictPause = 100 * time.Millisecond
+
+// conflicting passes over an object that is gone, and waits for the cache where it is not what the API server has.
+func conflicting(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: conflictPause}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
+}

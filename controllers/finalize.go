@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,14 +13,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
 )
 
 const (
 	// revokeWithin is how long a deleted grant waits for its revocations. Whatever they meet, nobody waits longer: not
 	// the user, and not the namespace.
 	revokeWithin = time.Minute
-	// revokeRetry is the pause between two tries.
-	revokeRetry = 5 * time.Second
+	// revokeTry is how long one try may take, and revokeRetry the pause between two.
+	revokeTry, revokeRetry = 15 * time.Second, 5 * time.Second
+	// formerRetry is that pause where the grant lives on.
+	formerRetry = 30 * time.Second
 )
 
 // finalizes says whether something outside the cluster must end with the grant. Most grants have nothing of the kind,
@@ -27,60 +32,120 @@ func finalizes(grant *v1alpha1.TokenGrant) bool {
 	return grant.Spec.AppPassword != nil || grant.Spec.RevokeOnDelete || requestedSubject(grant) != ""
 }
 
-func requestedSubject(grant *v1alpha1.TokenGrant) string {
-	if grant.Spec.Exchange == nil {
-		return ""
-	}
-	return grant.Spec.Exchange.RequestedSubject
+// end ends what a deleted grant has outside the cluster: the closed list. Each is tried, whatever the others meet, and
+// finds what it needs by itself: nothing that the grant cannot do any more keeps it from ending what it did.
+func (r *GrantReconciler) end(ctx context.Context, g *gathered) []error {
+	return tryAll(ctx, g, r.revokePublished, r.endSession)
 }
 
-// ensureFinalizer gives the finalizer to a grant that needs it, before anything is made that must end with it.
-func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant) error {
-	if !finalizes(grant) || controllerutil.ContainsFinalizer(grant, v1alpha1.RevokeFinalizer) {
-		return nil
-	}
-	return r.patchFinalizer(ctx, grant, controllerutil.AddFinalizer)
+// endFormer ends what a living grant has outside the cluster and does not ask for any more: the closed list.
+func (r *GrantReconciler) endFormer(ctx context.Context, g *gathered) []error {
+	return tryAll(ctx, g, r.endFormerSession)
 }
 
-// finalize ends what must end with a deleted grant, and then lets it go. A revocation that fails is tried again for a
-// minute; then the grant goes all the same, with an event that says what is left.
+func tryAll(ctx context.Context, g *gathered, all ...func(context.Context, *gathered) error) []error {
+	var failed []error
+	for _, try := range all {
+		if err := try(ctx, g); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// ensureFinalizer gives the finalizer to a grant that needs it, before anything is made that must end with it. When the spec has
+// changed it ends what was made for the former one, and takes the finalizer away where nothing is left that needs it.
+// It says when to come again; 0 is not at all.
+func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant) (time.Duration, error) {
+	if !controllerutil.ContainsFinalizer(grant, v1alpha1.RevokeFinalizer) {
+		if !finalizes(grant) {
+			return 0, nil
+		}
+		return 0, r.patchFinalizer(ctx, grant, controllerutil.AddFinalizer)
+	}
+	failed := r.endFormer(ctx, r.ending(grant))
+	if slices.ContainsFunc(failed, passing) {
+		ctrl.LoggerFrom(ctx).Info("Cannot end yet what the spec does not ask for any more", "cause", describe(failed))
+		return formerRetry, nil
+	}
+	if len(failed) > 0 {
+		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "The spec has changed, and what was made for the former one was not ended: "+describe(failed))
+	}
+	if finalizes(grant) {
+		return 0, nil
+	}
+	return 0, r.patchFinalizer(ctx, grant, controllerutil.RemoveFinalizer)
+}
+
+// finalize ends what must end with a deleted grant, and then lets it go. What may pass is tried again for a minute; then
+// the grant goes all the same, with an event that says what is left.
 func (r *GrantReconciler) finalize(ctx context.Context, grant *v1alpha1.TokenGrant) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(grant, v1alpha1.RevokeFinalizer) {
 		return ctrl.Result{}, nil // The owner reference takes the Secret away.
 	}
-	err := r.end(ctx, grant)
-	if failed, other := asFailure(err); err != nil {
-		left := revokeWithin - r.Clock.Now().Sub(grant.DeletionTimestamp.Time)
-		if left > 0 && (failed == nil || !failed.stalled()) {
-			ctrl.LoggerFrom(ctx).Info("Cannot revoke yet", "failure", failed, "error", other)
-			return ctrl.Result{RequeueAfter: min(revokeRetry, max(left, time.Second))}, nil
-		}
-		message := "the API server does not answer"
-		if failed != nil {
-			message = failed.message
-		}
-		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "Deleted without revoking everything: "+message)
+	trying, cancel := context.WithTimeout(ctx, revokeTry)
+	defer cancel()
+	failed := r.end(trying, r.ending(grant))
+	if ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err() // The next process tries again.
 	}
-	key := types.NamespacedName{Namespace: grant.Namespace, Name: grant.Name}
+	if wait := revokeAgain(failed, r.Clock.Now().Sub(grant.DeletionTimestamp.Time)); wait > 0 {
+		ctrl.LoggerFrom(ctx).Info("Cannot revoke yet", "cause", describe(failed))
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if err := r.patchFinalizer(ctx, grant, controllerutil.RemoveFinalizer); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return conflicting(err)
 	}
-	r.memory.forget(key)
+	if len(failed) > 0 {
+		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "Deleted without revoking everything: "+describe(failed))
+	} else {
+		ctrl.LoggerFrom(ctx).Info("Ended what the TokenGrant had outside of the cluster")
+	}
+	r.memory.forget(client.ObjectKeyFromObject(grant))
 	return ctrl.Result{}, nil
 }
 
-// end revokes what a grant has outside the cluster: the closed list.
-func (r *GrantReconciler) end(ctx context.Context, grant *v1alpha1.TokenGrant) error {
-	ctx, cancel := context.WithTimeout(ctx, revokeWithin/2)
-	defer cancel()
-	g, err := r.gather(ctx, grant)
-	if err != nil {
-		return err
+// revokeAgain is the pause before the next try; 0 ends the trying: when nothing failed, when what failed will fail
+// again, and when the grant was deleted a minute ago.
+func revokeAgain(failed []error, deletedFor time.Duration) time.Duration {
+	left := revokeWithin - deletedFor
+	if left <= 0 || !slices.ContainsFunc(failed, passing) {
+		return 0
 	}
-	if grant.Spec.RevokeOnDelete {
-		return r.revoke(ctx, g)
+	return max(min(revokeRetry, left), time.Second)
+}
+
+// passing says whether another try may help soon: where nobody answered. What was refused will be refused again, and
+// what is missing in the cluster does not come back while its namespace goes.
+func passing(err error) bool {
+	f, other := asFailure(err)
+	return other != nil || plan.HandlingOf(f.reason) == plan.Retry
+}
+
+// describe puts failures into one sentence. What the API server says may quote an object, and is left to the log.
+func describe(failed []error) string {
+	words := make([]string, len(failed))
+	for i, err := range failed {
+		words[i] = "the API server does not answer"
+		if f, other := asFailure(err); other == nil {
+			words[i] = f.message
+		}
 	}
-	return nil
+	return strings.Join(words, "; ")
+}
+
+// sooner is the shorter one of two waits, of which 0 has no end.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// ending is what there is to work with before anything is read.
+func (r *GrantReconciler) ending(grant *v1alpha1.TokenGrant) *gathered {
+	key := types.NamespacedName{Namespace: grant.Namespace, Name: grant.Name}
+	return &gathered{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
 }
 
 func (r *GrantReconciler) patchFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant, change func(client.Object, string) bool) error {

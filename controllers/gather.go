@@ -157,21 +157,13 @@ func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
 
 // gatherClient finds out as which client to authenticate, and whether the grant may.
 func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
-	account, namespace := g.grant.Spec.ServiceAccount, g.grant.Namespace
-	if account == nil {
-		if account = g.issuer.spec.ServiceAccount; account == nil {
-			return failf(v1alpha1.ReasonInvalidSpec, "%s has no serviceAccount of its own: set spec.serviceAccount", g.issuer)
-		}
-		namespace = g.issuer.namespace
+	account, namespace, err := g.account()
+	if err != nil {
+		return err
 	}
 	g.clientID = account.ClientID
 	g.inputs.Token = tokenInputs(g)
-	if g.grant.Spec.ServiceAccount == nil {
-		if err := r.Issuers.allows(ctx, g.issuer, g.grant.Namespace, g.grant.Spec.Exchange); err != nil {
-			return err
-		}
-	}
-	if err := r.Issuers.allowsUser(ctx, g.issuer, g.grant.Namespace, requestedSubject(g.grant)); err != nil {
+	if err := r.Issuers.allows(ctx, g.issuer, g.grant); err != nil {
 		return err
 	}
 	c, err := r.authenticate(ctx, g, account, namespace)
@@ -180,6 +172,17 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	}
 	g.auth, g.inputs.Credential = c.auth, c.version
 	return r.gatherSubject(ctx, g)
+}
+
+// account is the client that a grant authenticates as, and the namespace of what that refers to.
+func (g *gathered) account() (*v1alpha1.ServiceAccount, string, error) {
+	if own := g.grant.Spec.ServiceAccount; own != nil {
+		return own, g.grant.Namespace, nil
+	}
+	if g.issuer.spec.ServiceAccount == nil {
+		return nil, "", failf(v1alpha1.ReasonInvalidSpec, "%s has no serviceAccount of its own: set spec.serviceAccount", g.issuer)
+	}
+	return g.issuer.spec.ServiceAccount, g.issuer.namespace, nil
 }
 
 func tokenInputs(g *gathered) string {

@@ -42,6 +42,8 @@ type minted struct {
 	token     sensitive.String
 	tokenType string
 	record    plan.Record
+	// access is how it was minted; nil after a restart.
+	access *access
 }
 
 func (m *memory) of(key types.NamespacedName, uid types.UID) *remembered {

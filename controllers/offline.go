@@ -66,7 +66,8 @@ func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request 
 	if err != nil {
 		return keycloak.Token{}, err
 	}
-	if err := r.keep(ctx, g, offline.State{Source: login.source, RefreshToken: token.RefreshToken}); err != nil {
+	state := offline.State{Source: login.source, RefreshToken: token.RefreshToken, Issuer: string(g.issuer.spec.URL), ClientID: g.clientID}
+	if err := r.keep(ctx, g, state); err != nil {
 		return keycloak.Token{}, err
 	}
 	return r.exchangeOf(ctx, g, request, token)

@@ -3,21 +3,96 @@ package controllers
 import (
 	"context"
 
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
-// revoke makes the issuer forget the published token (RFC 7009). One that cannot be told from what it was rendered
-// into, or that has expired, is not there to be revoked.
-func (r *GrantReconciler) revoke(ctx context.Context, g *gathered) error {
-	m := g.held()
-	if m == nil || !g.now.Before(m.record.Token.ExpiresAt.Time) {
-		return nil
-	}
-	return g.conn.Revoke(ctx, g.client(), m.token, keycloak.TokenTypeHintAccessToken)
+// access is how an issuer is asked as a client. Whatever is minted remembers it, so that it can be ended when the spec
+// names another client, or the credential is gone.
+type access struct {
+	issuer string
+	conn   *issuer.Issuer
+	client issuer.SubjectRequest
 }
+
+func (g *gathered) access() *access { return &access{string(g.issuer.spec.URL), g.conn, g.client()} }
 
 // client names the client that a grant authenticates as.
 func (g *gathered) client() issuer.SubjectRequest {
 	return issuer.SubjectRequest{ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Scopes: words(g.grant.Spec.Scopes)}
+}
+
+// accessTo finds the access to what a client holds at an issuer: by the spec as it is now, else from memory. It asks
+// nobody's leave: what was allowed once may always be ended. Nothing is sent to any other issuer, or as another client.
+func (r *GrantReconciler) accessTo(ctx context.Context, g *gathered, issuerURL, clientID string, remembered *access) (*access, error) {
+	present, err := r.presentAccess(ctx, g)
+	for _, a := range []*access{present, remembered} {
+		if a != nil && a.issuer == issuerURL && a.client.ClientID == clientID {
+			return a, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, failf(v1alpha1.ReasonNotRevoked, "that belongs to client %q of %s, and the TokenGrant names another one now", clientID, issuerURL)
+}
+
+// presentAccess reads no more of the spec than it takes to authenticate.
+func (r *GrantReconciler) presentAccess(ctx context.Context, g *gathered) (*access, error) {
+	var err error
+	if g.issuer, err = r.Issuers.resolve(ctx, g.grant.Namespace, g.grant.Spec.IssuerRef); err != nil {
+		return nil, err
+	}
+	if g.conn, err = r.Issuers.connect(ctx, g.issuer); err != nil {
+		return nil, err
+	}
+	account, namespace, err := g.account()
+	if err != nil {
+		return nil, err
+	}
+	g.clientID = account.ClientID
+	c, err := r.authenticate(ctx, g, account, namespace)
+	if err != nil {
+		return nil, err
+	}
+	g.auth, g.inputs.Credential = c.auth, c.version
+	return g.access(), nil
+}
+
+// revokePublished makes the issuer forget the published token (RFC 7009), where the spec wants that. One that has
+// expired is not there to be revoked.
+func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) error {
+	if !g.grant.Spec.RevokeOnDelete || g.grant.Spec.AppPassword != nil {
+		return nil
+	}
+	if _, err := asFailure(r.gatherSecret(ctx, g)); err != nil {
+		return err
+	}
+	m := g.held()
+	if m == nil {
+		m = g.past.minted
+	}
+	switch {
+	case m == nil && g.record != nil && g.now.Before(g.record.Token.ExpiresAt.Time):
+		return failf(v1alpha1.ReasonNotRevoked, "the token in Secret %q cannot be told from what spec.secret.data made of it; it lives until %s",
+			g.existing.Name, g.record.Token.ExpiresAt.UTC().Format("15:04:05 MST"))
+	case m == nil, !g.now.Before(m.record.Token.ExpiresAt.Time):
+		return nil
+	}
+	issuedBy, _ := claims(m.token)["iss"].(string)
+	a, err := r.accessTo(ctx, g, issuedBy, m.record.Token.ClientID, m.access)
+	if err == nil {
+		err = a.conn.Revoke(ctx, a.client, m.token, keycloak.TokenTypeHintAccessToken)
+	}
+	return annotate(err, "the access token")
+}
+
+// annotate says what a failure is about.
+func annotate(err error, what string) error {
+	f, other := asFailure(err)
+	if f == nil {
+		return other
+	}
+	return &failure{reason: f.reason, message: what + ": " + f.message, retryAfter: f.retryAfter}
 }

@@ -35,6 +35,8 @@ type session struct {
 	unsaved bool
 	// aged says that the Secret was encrypted with a key that is on its way out.
 	aged bool
+	// access is how it was used last; nil after a restart.
+	access *access
 }
 
 func sessionName(grant *v1alpha1.TokenGrant) string {
@@ -98,7 +100,7 @@ func (r *GrantReconciler) canKeep() error {
 // and is written before the session is used again. It outlives a stop of the operator by a moment.
 func (r *GrantReconciler) keep(ctx context.Context, g *gathered, state offline.State) error {
 	s := g.past.session
-	s.State, s.unsaved = state, true
+	s.State, s.unsaved, s.access = state, true, g.access()
 	return r.saveSession(ctx, g)
 }
 

@@ -33,6 +33,9 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 	if err != nil {
 		return nil, err
 	}
+	if err := checkUser(g, claims); err != nil {
+		return nil, err
+	}
 	return newMinted(g, token, claims, asked)
 }
 
@@ -58,6 +61,7 @@ func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked
 	return &minted{
 		token:     token.AccessToken,
 		tokenType: token.TokenType,
+		access:    g.access(),
 		record: plan.Record{
 			Token: v1alpha1.TokenStatus{
 				Subject:   claims.Subject,

@@ -7,7 +7,6 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -65,8 +64,9 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
-	if err := r.ensureFinalizer(ctx, &grant); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	again, err := r.ensureFinalizer(ctx, &grant)
+	if err != nil {
+		return conflicting(err)
 	}
 	before := grant.DeepCopy()
 	if past.unsaved != nil {
@@ -87,14 +87,11 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if past.unsaved, past.saved = nil, grant.ResourceVersion; err != nil {
 		past.unsaved = &out
 	}
-	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: conflictPause}, nil
+	if err != nil {
+		return conflicting(err)
 	}
-	return ctrl.Result{RequeueAfter: wait}, client.IgnoreNotFound(err)
+	return ctrl.Result{RequeueAfter: sooner(wait, again)}, nil
 }
-
-// conflictPause lets the cache catch up with what the API server has.
-const conflictPause = 100 * time.Millisecond
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
 func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha1.TokenGrant, out outcome) error {

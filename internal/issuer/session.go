@@ -27,7 +27,7 @@ func (i *Issuer) Impersonate(ctx context.Context, r SubjectRequest, user string)
 		return keycloak.Token{}, err
 	}
 	token, err := i.withSubjectToken(ctx, r, func(subject sensitive.String) (keycloak.Token, error) {
-		return client.Exchange(ctx, subject, keycloak.ExchangeRequest{RequestedSubject: user})
+		return client.Exchange(ctx, subject, keycloak.ExchangeRequest{RequestedSubject: user, Scopes: r.Scopes})
 	})
 	return token, i.informed(err)
 }

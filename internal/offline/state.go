@@ -16,12 +16,19 @@ type State struct {
 	Source string
 	// RefreshToken is the newest one of the session.
 	RefreshToken sensitive.String
+	// Issuer and ClientID say to whom, and by whom, that may be shown.
+	Issuer, ClientID string
+	// User is as whom the client acts in the session; empty where the user has logged in.
+	User string
 }
 
 // wire is how a State looks before it is encrypted.
 type wire struct {
 	Source       string `json:"source"`
 	RefreshToken string `json:"refreshToken,omitempty"`
+	Issuer       string `json:"issuer,omitempty"`
+	ClientID     string `json:"clientID,omitempty"`
+	User         string `json:"user,omitempty"`
 }
 
 // Seal encrypts a state with the first key.
@@ -30,7 +37,7 @@ func (k Keyring) Seal(s State) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := json.Marshal(wire{s.Source, s.RefreshToken.Reveal()}) //nolint:gosec // it is encrypted right below
+	plain, err := json.Marshal(wire{s.Source, s.RefreshToken.Reveal(), s.Issuer, s.ClientID, s.User}) //nolint:gosec // it is encrypted right below
 	if err != nil {
 		return nil, errors.New("a state without a JSON form") // The cause could quote it.
 	}
@@ -57,7 +64,7 @@ func (k Keyring) Open(sealed []byte) (s State, aged bool, err error) {
 		if json.Unmarshal(plain, &w) != nil {
 			return State{}, false, errors.New("what was decrypted is no state of this operator")
 		}
-		return State{w.Source, sensitive.New(w.RefreshToken)}, i > 0, nil
+		return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User}, i > 0, nil
 	}
 	return State{}, false, fmt.Errorf("%w of --encryption-keys-file fits: add the one that was in use before", ErrNoKey)
 }
