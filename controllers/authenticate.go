@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -21,6 +23,8 @@ import (
 type credential struct {
 	auth    keycloak.ClientAuth
 	version string
+	// certificate is presented with the connection; nil with every way but tls.
+	certificate *issuer.Certificate
 }
 
 // assertion is a JWT of another issuer, asked for when it is needed, and what changes whenever its source does.
@@ -36,12 +40,14 @@ func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account
 		return r.clientSecret(ctx, account.ClientSecretRef, namespace)
 	case account.PrivateKeyJWT != nil:
 		return r.privateKeyJWT(ctx, account.PrivateKeyJWT, namespace)
+	case account.TLS != nil:
+		return r.tlsClient(ctx, account.TLS, namespace)
 	case account.KubernetesToken != nil:
 		a, err := r.kubernetesToken(ctx, g, account.KubernetesToken, namespace)
 		if err != nil {
 			return credential{}, err
 		}
-		return credential{keycloak.Assertion(a.get), a.version}, nil
+		return credential{auth: keycloak.Assertion(a.get), version: a.version}, nil
 	default:
 		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecretRef, privateKeyJWT, tls or kubernetesToken", account.ClientID)
 	}
@@ -53,9 +59,9 @@ func (r *GrantReconciler) clientSecret(ctx context.Context, ref *v1alpha1.Client
 		return credential{}, err
 	}
 	if ref.Method == v1alpha1.ClientSecretPost {
-		return credential{keycloak.SecretPost(secret.value), secret.version + "/Post"}, nil
+		return credential{auth: keycloak.SecretPost(secret.value), version: secret.version + "/Post"}, nil
 	}
-	return credential{keycloak.SecretBasic(secret.value), secret.version + "/Basic"}, nil
+	return credential{auth: keycloak.SecretBasic(secret.value), version: secret.version + "/Basic"}, nil
 }
 
 func (r *GrantReconciler) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) (credential, error) {
@@ -65,9 +71,38 @@ func (r *GrantReconciler) privateKeyJWT(ctx context.Context, k *v1alpha1.Private
 	}
 	auth, err := keycloak.PrivateKeyJWT(keycloak.PrivateKeyJWTOptions{Key: key.value, Algorithm: k.Algorithm, KeyID: k.KeyID, Now: r.Clock.Now})
 	if err != nil {
+		return credential{}, unfit(k.SecretRef.Name, err)
+	}
+	return credential{auth: auth, version: fmt.Sprintf("%s/%s/%s", key.version, k.Algorithm, k.KeyID)}, nil
+}
+
+// tlsClient reads a certificate and its key, which must be of one version of their Secret.
+func (r *GrantReconciler) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace string) (credential, error) {
+	secret := types.NamespacedName{Namespace: namespace, Name: t.SecretRef.Name}
+	certificate, err := r.Issuers.References.read(ctx, reference{kindSecret, secret, corev1.TLSCertKey})
+	if err != nil {
 		return credential{}, err
 	}
-	return credential{auth, fmt.Sprintf("%s/%s/%s", key.version, k.Algorithm, k.KeyID)}, nil
+	key, err := r.Issuers.References.read(ctx, reference{kindSecret, secret, corev1.TLSPrivateKeyKey})
+	if err != nil {
+		return credential{}, err
+	}
+	if key.version != certificate.version {
+		return credential{}, fmt.Errorf("reading Secret %s: it changed meanwhile", secret) // The workqueue's backoff repeats it.
+	}
+	pair, err := keycloak.ClientCertificate(certificate.value.Reveal(), key.value, r.Clock.Now())
+	if err != nil {
+		return credential{}, unfit(secret.Name, err)
+	}
+	return credential{keycloak.TLS(), key.version, issuer.NewCertificate(secret.String(), pair)}, nil
+}
+
+// unfit says in which Secret a key or certificate stands that cannot be used.
+func unfit(secret string, err error) error {
+	if k, ok := errors.AsType[*keycloak.Error](err); ok {
+		return failf(k.Reason, "Secret %q: %s: %s", secret, k.Description, k.Hint)
+	}
+	return err
 }
 
 // kubernetesToken asks the API server for a token whenever a client assertion is needed. Only a ServiceAccount that

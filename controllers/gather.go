@@ -40,8 +40,10 @@ type gathered struct {
 	conn     *issuer.Issuer
 	clientID string
 	auth     keycloak.ClientAuth
-	subject  subject
-	inputs   plan.Inputs
+	// certificate is presented with the connection, where the client authenticates so.
+	certificate *issuer.Certificate
+	subject     subject
+	inputs      plan.Inputs
 
 	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
 	verdict *nextcloud.Verdict
@@ -170,7 +172,7 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	if err != nil {
 		return err
 	}
-	g.auth, g.inputs.Credential = c.auth, c.version
+	g.auth, g.certificate, g.inputs.Credential = c.auth, c.certificate, c.version
 	return r.gatherSubject(ctx, g)
 }
 

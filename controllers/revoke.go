@@ -20,7 +20,10 @@ func (g *gathered) access() *access { return &access{string(g.issuer.spec.URL), 
 
 // client names the client that a grant authenticates as.
 func (g *gathered) client() issuer.SubjectRequest {
-	return issuer.SubjectRequest{ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Scopes: words(g.grant.Spec.Scopes)}
+	return issuer.SubjectRequest{
+		ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Certificate: g.certificate,
+		Scopes: words(g.grant.Spec.Scopes),
+	}
 }
 
 // accessTo finds the access to what a client holds at an issuer: by the spec as it is now, else from memory. It asks

@@ -127,10 +127,15 @@ func TestAnAssertionOfAnotherIssuerAuthenticates(t *testing.T) {
 
 func clientCertificate(t *testing.T, name string) *tls.Certificate {
 	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
+	return certificateOf(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// certificateOf issues a certificate for the key p256, by itself.
+func certificateOf(t *testing.T, template *x509.Certificate) *tls.Certificate {
+	t.Helper()
+	template.SerialNumber = big.NewInt(1)
 	der, err := x509.CreateCertificate(rand.Reader, template, template, p256.Public(), p256)
 	if err != nil {
 		t.Fatal(err)
@@ -209,8 +214,14 @@ func TestARefusedCertificateIsSaid(t *testing.T) {
 	}
 	c := Client{Provider: &Provider{Issuer: server.URL, TokenEndpoint: server.URL}, ID: "x", Auth: TLS(), HTTP: hc}
 	_, err = c.ClientCredentials(t.Context(), nil)
-	e := wantError(t, err, ReasonIssuerUnreachable, Retry, "the issuer ended the TLS handshake: tls: ")
-	if !strings.Contains(e.Hint, "client certificate") {
+	e := wantError(t, err, ReasonClientRejected, Refused, "the issuer ended the TLS handshake: tls: ")
+	if !strings.Contains(e.Hint, "--truststore-paths") {
 		t.Errorf("hint %q", e.Hint)
 	}
+	hc, err = httpclient.New(httpclient.Options{RootCAs: []byte(pemOf("CERTIFICATE", server.Certificate().Raw))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Discover(t.Context(), hc, server.URL)
+	wantError(t, err, ReasonIssuerUnreachable, Retry, "not required")
 }

@@ -102,8 +102,19 @@ func noAnswer(op string, err error) *Error {
 	default:
 		e.Description, e.Hint = describe(err)
 	}
+	if refused, is := errors.AsType[*httpclient.CertificateRefusedError](err); is {
+		e.Description, e.Hint = "the issuer ended the TLS handshake: "+refused.Alert.Error(), wantsCertificateHint
+		if op != opDiscovery && op != opVerify { // those two are asked for without a certificate
+			e.Reason, e.Class, e.Hint = ReasonClientRejected, Refused, certificateHint
+		}
+	}
 	return e
 }
+
+const (
+	wantsCertificateHint = "the discovery document and the keys are read without a client certificate: start Keycloak with --https-client-auth=request, not required"
+	certificateHint      = "it does not accept the client certificate: put its authority into Keycloak's truststore (--truststore-paths), and look at its dates"
+)
 
 // describe puts a fault of the network into words.
 func describe(err error) (description, hint string) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,20 @@ type KeycloakOptions struct {
 	Features   []string // build options, such as "token-exchange:v1"
 	Truststore []string // PEM files of authorities it trusts as a client
 	HTTPS      bool     // serve https with a certificate of its own, see Keycloak.CA
+	// ClientCertificates makes it ask https clients for a certificate, which an authority in Truststore has issued.
+	ClientCertificates bool
+}
+
+// build lists the options that are fixed before the start.
+func (o KeycloakOptions) build() []string {
+	var build []string
+	if len(o.Features) > 0 {
+		build = append(build, "--features="+strings.Join(slices.Sorted(slices.Values(o.Features)), ","))
+	}
+	if o.ClientCertificates {
+		build = append(build, "--https-client-auth=request")
+	}
+	return build
 }
 
 // Keycloak is a running server. Its database is a file, so that keys, realms
@@ -51,7 +66,7 @@ func StartKeycloak(ctx context.Context, o KeycloakOptions) (*Keycloak, error) {
 	if o.Version == "" {
 		o.Version = DefaultKeycloakVersion()
 	}
-	prepared, err := PrepareKeycloak(ctx, o.Version, o.Features...)
+	prepared, err := PrepareKeycloak(ctx, o.Version, o.build()...)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/utils/clock"
 
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/stage"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -36,10 +37,9 @@ const (
 	maxPause = time.Minute
 )
 
-// gate is the transport of one issuer. A request passes when the issuer is not believed to be down, has not
-// asked for a pause, and there is a free place and a turn for it.
+// gate stands before one issuer. A request passes when the issuer is not believed to be down, has not asked for
+// a pause, and there is a free place and a turn for it.
 type gate struct {
-	wire    http.RoundTripper
 	clock   clock.PassiveClock
 	limits  atomic.Pointer[limits]
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
@@ -50,14 +50,23 @@ type gate struct {
 	fault  error     // what the last request without a usable answer met
 }
 
+// passage is a transport through the gate. A connection has one client certificate, or none, for its life: each has a
+// passage of its own.
+type passage struct {
+	*gate
+
+	wire http.RoundTripper
+}
+
 // limits are replaced as a whole; requests under way give their place back to those they came in with.
 type limits struct {
 	turns  *rate.Limiter
 	places *semaphore.Weighted
 }
 
-// errCancelled tells the breaker that a request was given up by its caller: it says nothing about the issuer.
-var errCancelled = errors.New("cancelled")
+// errNoWord tells the breaker that a request says nothing about the issuer: its caller gave it up, or brought a
+// certificate that is refused.
+var errNoWord = errors.New("no word about the issuer")
 
 func newGate(c Config) *gate {
 	g := &gate{clock: c.Clock}
@@ -66,7 +75,7 @@ func newGate(c Config) *gate {
 		MaxRequests: 1,
 		Timeout:     openFor,
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errCancelled) },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errNoWord) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				g.mu.Lock()
@@ -101,15 +110,20 @@ func orDefault[T int | float64](value, fallback T) T {
 	return fallback
 }
 
-func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
-	leave, err := g.enter(req.Context())
+func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
+	leave, err := p.enter(req.Context())
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
 		return nil, err
 	}
-	resp, err := g.wire.RoundTrip(req)
+	resp, err := p.wire.RoundTrip(req)
+	if _, ours := errors.AsType[*httpclient.CertificateRefusedError](err); ours {
+		// One client's certificate must not stop the others.
+		leave(errNoWord)
+		return nil, err
+	}
 	if err != nil {
 		leave(err)
 		return nil, err
@@ -117,7 +131,7 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	var fault error
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
-		g.pause(resp.Header)
+		p.pause(resp.Header)
 	case resp.StatusCode >= http.StatusInternalServerError:
 		fault = &keycloak.Error{
 			Reason: keycloak.ReasonIssuerUnreachable, Class: keycloak.Retry, Status: resp.StatusCode,
@@ -158,8 +172,8 @@ func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 		once.Do(func() {
 			limits.places.Release(1)
 			if fault != nil && errors.Is(ctx.Err(), context.Canceled) {
-				fault = errCancelled
-			} else if fault != nil {
+				fault = errNoWord
+			} else if fault != nil && !errors.Is(fault, errNoWord) {
 				g.mu.Lock()
 				g.fault = fault
 				g.mu.Unlock()

@@ -43,16 +43,15 @@ func (w *wire) refuses() {
 	w.answers(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED })
 }
 
-func newWire(c Config) (*wire, *gate) {
+func newWire(c Config) (*wire, passage) {
 	c.Clock = clock.RealClock{}
-	w, g := &wire{}, newGate(c)
-	g.wire = w
+	w := &wire{}
 	w.gives(http.StatusOK)
-	return w, g
+	return w, passage{newGate(c), w}
 }
 
 // ask sends one request and reads its answer.
-func ask(ctx context.Context, g *gate) error {
+func ask(ctx context.Context, g passage) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://id.example.com/", http.NoBody)
 	if err != nil {
 		return err
@@ -69,7 +68,7 @@ func ask(ctx context.Context, g *gate) error {
 }
 
 // many sends requests at the same time.
-func many(ctx context.Context, g *gate, n int) (errs []error) {
+func many(ctx context.Context, g passage, n int) (errs []error) {
 	errs = make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {

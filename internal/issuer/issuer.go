@@ -2,13 +2,14 @@
 // circuit breaker, the discovery document, the signing keys and the subject tokens. Thousands of grants
 // then cost the issuer one exchange per refresh each, and a dead issuer next to nothing.
 //
-// The limits and the breaker stand in one http.RoundTripper, gate, below package keycloak, so that every
-// request to the issuer passes them: for tokens, for the discovery document and for keys.
+// The limits and the breaker stand in one gate, an http.RoundTripper below package keycloak, so that every request to
+// the issuer passes them: for tokens, for the discovery document and for keys, with a client certificate and without.
 package issuer
 
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"reflect"
@@ -62,12 +63,13 @@ func (c Config) sameLimits(other Config) bool {
 //
 // Its methods return the errors of package keycloak, or the cause of ctx's end.
 type Issuer struct {
-	url      string
-	client   *http.Client
-	gate     *gate
-	clock    clock.PassiveClock
-	flights  singleflight.Group
-	subjects subjects
+	url          string
+	client       *http.Client // presents no certificate
+	certificates certificates
+	gate         *gate
+	clock        clock.PassiveClock
+	flights      singleflight.Group
+	subjects     subjects
 
 	mu       sync.Mutex
 	provider *keycloak.Provider
@@ -83,16 +85,22 @@ func newIssuer(c Config) (*Issuer, error) {
 		c.Timeout = defaultTimeout
 	}
 	i := &Issuer{url: c.URL, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
+	i.certificates = certificates{clock: c.Clock, connect: func(certificate *tls.Certificate) (*http.Client, error) {
+		return httpclient.New(httpclient.Options{
+			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, UserAgent: c.UserAgent, Timeout: c.Timeout,
+			MaxIdleConnsPerHost: c.Concurrency, ClientCertificate: certificate,
+			Wrap: func(wire http.RoundTripper) http.RoundTripper { return passage{i.gate, wire} },
+		})
+	}}
 	var err error
-	i.client, err = httpclient.New(httpclient.Options{
-		RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, UserAgent: c.UserAgent, Timeout: c.Timeout,
-		MaxIdleConnsPerHost: c.Concurrency,
-		Wrap: func(wire http.RoundTripper) http.RoundTripper {
-			i.gate.wire = wire
-			return i.gate
-		},
-	})
+	i.client, err = i.certificates.connect(nil)
 	return i, err
+}
+
+// close closes the connections that nobody uses. Requests under way end as they would.
+func (i *Issuer) close() {
+	i.client.CloseIdleConnections()
+	i.certificates.close()
 }
 
 // Discover returns the discovery document, from memory when it is younger than 10 minutes and force is not
@@ -137,7 +145,9 @@ type SubjectRequest struct {
 	// CredentialVersion changes whenever Auth does, its method included: a token that was minted with
 	// another credential is never given out.
 	CredentialVersion string
-	Scopes            []string
+	// Certificate is what the client presents when it connects; nil where it authenticates in another way.
+	Certificate *Certificate
+	Scopes      []string
 }
 
 // SubjectToken returns a token for exchanges. All who ask for the same share one, as long as half of its
@@ -175,7 +185,14 @@ func (i *Issuer) mintSubject(ctx context.Context, r SubjectRequest) (keycloak.To
 
 func (i *Issuer) as(ctx context.Context, r SubjectRequest) (keycloak.Client, error) {
 	provider, err := i.Discover(ctx, false)
-	return keycloak.Client{Provider: provider, ID: r.ClientID, Auth: r.Auth, HTTP: i.client}, err
+	if err != nil {
+		return keycloak.Client{}, err
+	}
+	client := keycloak.Client{Provider: provider, ID: r.ClientID, Auth: r.Auth, HTTP: i.client}
+	if r.Certificate != nil {
+		client.HTTP, err = i.certificates.client(r.Certificate)
+	}
+	return client, err
 }
 
 // Verify judges a token by the issuer's keys, which are kept, and by e.

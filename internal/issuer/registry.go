@@ -37,7 +37,7 @@ func (r *Registry) Get(key string, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	if known {
-		old.issuer.client.CloseIdleConnections()
+		old.issuer.close()
 	}
 	r.issuers[key] = entry{c, created}
 	return created, nil
@@ -48,7 +48,7 @@ func (r *Registry) Forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old, known := r.issuers[key]; known {
-		old.issuer.client.CloseIdleConnections()
+		old.issuer.close()
 		delete(r.issuers, key)
 	}
 }
