@@ -4,6 +4,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 IMAGE ?= tokengrant/manager:dev
+# Further flags of the build, e.g. IMAGE_ARGS='--build-arg BASE=registry.example.com/static'.
+IMAGE_ARGS ?=
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
 # Further flags for go test, e.g. TESTFLAGS='-race -v'.
@@ -15,7 +17,7 @@ TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env
 # The Keycloaks that are tested, the default one first.
 KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
 # Packages whose tests start no servers.
-UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench)(/|$$)'
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart)(/|$$)'
 
 .PHONY: help
 help: ## List the targets
@@ -28,8 +30,10 @@ generate: tools ## Write the deepcopy code of api/
 	$(TOOLS)/controller-gen object paths=./api/...
 
 .PHONY: manifests
-manifests: tools ## Write the CRDs and config/rbac/role.yaml from the markers in the code
+manifests: tools ## Write the CRDs, the permissions and the chart's README from the code and values.yaml
 	$(TOOLS)/controller-gen crd rbac:roleName=manager-role paths=./api/... paths=./controllers/... output:crd:artifacts:config=config/crd/bases
+	go run ./hack/manifests
+	$(TOOLS)/helm-docs --chart-search-root=charts --sort-values-order=file --log-level=warning
 
 .PHONY: fmt
 fmt: tools ## Format the code
@@ -71,7 +75,7 @@ test-unit: ## Run the tests that need no servers
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
 test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/keycloak ./test/integration ./test/observe
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done
@@ -116,8 +120,8 @@ demo-down: ## Stop what `make demo KEEP=1` left running
 
 .PHONY: image
 image: ## Build the container image IMAGE, with docker or buildah
-	@if docker info >/dev/null 2>&1; then set -x; docker build --tag $(IMAGE) .; \
-	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
+	@if docker info >/dev/null 2>&1; then set -x; docker build --tag $(IMAGE) $(IMAGE_ARGS) .; \
+	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) $(IMAGE_ARGS) .; \
 	else echo "make image needs buildah, or docker with a daemon that runs" >&2; exit 1; fi
 
 .PHONY: servers
@@ -129,7 +133,7 @@ servers: ## Build and fetch the servers into the cache
 tools: $(TOOLS)/complete ## Build the tools into the cache
 
 %/complete:
-	@echo "building controller-gen, golangci-lint and kustomize from hack/tools (minutes, once)"
+	@echo "building controller-gen, golangci-lint, helm-docs and kustomize from hack/tools (minutes, once)"
 	cd hack/tools && GOBIN=$* GOWORK=off go install -mod=readonly -trimpath tool
 	touch $@
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 )
 
 // helms are the modules that pin Helm, by major version. Helm 4 is built from the sources of the same Kubernetes as
@@ -47,10 +48,18 @@ func buildHelm(ctx context.Context, module, pkg, out string) error {
 	if err != nil {
 		return err
 	}
+	client, err := requiredVersion(ctx, module, "k8s.io/client-go")
+	if err != nil {
+		return err
+	}
+	// Helm 3 takes the Kubernetes that it renders for without a cluster from the linker; Helm 4 finds it by itself.
+	minor := strings.Split(client, ".")[1]
+	rendersFor := pkg + "/pkg/chartutil.k8sVersion"
+	flags := "-s -w -X " + pkg + "/internal/version.version=" + version + " -X " + rendersFor + "Major=1 -X " + rendersFor + "Minor=" + minor
 	Sayf(ctx, "building Helm %s from Go modules (a minute, once)", version)
 	elapsed := took(ctx)
 	cmd := goCommand(ctx, module, "build", "-mod=readonly", "-trimpath",
-		"-ldflags", "-s -w -X "+pkg+"/internal/version.version="+version, "-o", filepath.Join(out, "helm"), pkg+"/cmd/helm")
+		"-ldflags", flags, "-o", filepath.Join(out, "helm"), pkg+"/cmd/helm")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, output)
 	}
