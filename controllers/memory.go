@@ -33,6 +33,8 @@ type remembered struct {
 	saved string
 	// unsaved is an outcome that could not be written into the status.
 	unsaved *outcome
+	// unnudged says why the pods were not nudged at the latest publish.
+	unnudged string
 	// unsettled is the latest check that was no acceptance.
 	unsettled *plan.Failure
 }

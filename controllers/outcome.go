@@ -24,6 +24,8 @@ type outcome struct {
 	refreshAt      time.Time
 	// minted says that a token was minted and published now; waiting, that one is due and waits for a backoff to end.
 	minted, waiting bool
+	// unnudged says why pods were not nudged, where the grant asks for it.
+	unnudged string
 	// failed is what went wrong now; nil when nothing did. count is how many times in a row.
 	failed *failure
 	count  int32
@@ -73,14 +75,34 @@ func (o outcome) applyToken(s *v1alpha1.TokenGrantStatus) {
 	}
 	life := token.ExpiresAt.Sub(token.IssuedAt.Time)
 	margin := plan.Margin(life, o.grant.Spec.Refresh)
-	if plan.SufficientLife(life, o.grant.Spec.Refresh) {
+	within, instead := o.propagation()
+	if plan.SufficientLife(life, o.grant.Spec.Refresh, within) {
 		o.set(s, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionTrue, v1alpha1.ReasonTokenLifetimeSufficient,
 			fmt.Sprintf("Tokens live %s and are replaced %s before they expire.", life, margin))
 		return
 	}
 	o.set(s, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionFalse, v1alpha1.ReasonTokenLifetimeTooShort,
-		fmt.Sprintf("Tokens live %s and are replaced %s before they expire, but the kubelet takes up to %s to bring a changed Secret to a volume: raise access.token.lifespan of client %q to 5m or more, or read the Secret through the API.",
-			life, margin.Round(time.Second), plan.Propagation, token.ClientID))
+		fmt.Sprintf("Tokens live %s and are replaced %s before they expire, but the kubelet takes up to %s to bring a changed Secret to a volume%s: raise access.token.lifespan of client %q to 5m or more, %sor read the Secret through the API.",
+			life, margin.Round(time.Second), within, o.whyUnnudged(), token.ClientID, instead))
+}
+
+// propagation is how long a token takes to reach a volume at most, and how it would take less.
+func (o outcome) propagation() (within time.Duration, instead string) {
+	nudges := o.grant.Spec.Secret.NudgePods
+	switch {
+	case !nudges:
+		instead = "set spec.secret.nudgePods, "
+	case o.unnudged != "":
+		instead = "let the operator nudge pods (kubectl apply -k config/nudge-pods), "
+	}
+	return plan.PropagationOf(nudges && o.unnudged == ""), instead
+}
+
+func (o outcome) whyUnnudged() string {
+	if o.unnudged == "" {
+		return ""
+	}
+	return fmt.Sprintf(", because pods could not be nudged (%s)", o.unnudged)
 }
 
 func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {

@@ -184,7 +184,21 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{
 			"too short", v1alpha1.ConditionLifetimeSufficient, after(and(good, func(o *outcome) { o.record = recordOf(30 * time.Second) })),
 			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume: ` +
-				`raise access.token.lifespan of client "notes-sync" to 5m or more, or read the Secret through the API.`,
+				`raise access.token.lifespan of client "notes-sync" to 5m or more, set spec.secret.nudgePods, or read the Secret through the API.`,
+		},
+		{
+			"too short even for nudged pods", v1alpha1.ConditionLifetimeSufficient,
+			after(and(good, func(o *outcome) {
+				o.grant.Spec.Secret.NudgePods, o.record = true, recordOf(6*time.Second)
+			})),
+			`Tokens live 6s and are replaced 2s before they expire, but the kubelet takes up to 5s to bring a changed Secret to a volume: raise access.token.lifespan of client "notes-sync" to 5m or more, or read the Secret through the API.`,
+		},
+		{
+			"too short, as pods could not be nudged", v1alpha1.ConditionLifetimeSufficient,
+			after(and(good, func(o *outcome) {
+				o.grant.Spec.Secret.NudgePods, o.unnudged, o.record = true, "Forbidden", recordOf(30*time.Second)
+			})),
+			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume, because pods could not be nudged (Forbidden): raise access.token.lifespan of client "notes-sync" to 5m or more, let the operator nudge pods (kubectl apply -k config/nudge-pods), or read the Secret through the API.`,
 		},
 		{"long enough", v1alpha1.ConditionLifetimeSufficient, after(good), "Tokens live 5m0s and are replaced 1m39s before they expire."},
 	} {

@@ -35,7 +35,11 @@ func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) (
 	if err != nil {
 		return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
 	}
-	return r.writeSecret(ctx, g, data, m.record)
+	if err := r.writeSecret(ctx, g, data, m.record); err != nil {
+		return err
+	}
+	r.nudge(ctx, g)
+	return nil
 }
 
 // writeSecret makes the Secret what it should be. It is created, or updated on the condition that nobody changed it

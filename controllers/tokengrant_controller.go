@@ -148,6 +148,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	}
 	g.verdict = out.verdict
 	decision = plan.Decide(r.planInput(g, missing))
+	out.unnudged = g.past.unnudged
 	out.record, out.usable, out.unusableReason, out.refreshAt = g.record, decision.Usable, decision.UnusableReason, decision.RefreshAt
 	return out, decision.Delay(g.now), nil
 }

@@ -35,6 +35,8 @@ const (
 	RefreshRequestedAnnotation = "tokengrant.dev/refresh-requested"
 	// PublishedAnnotation on the Secret is the record of the token it holds: metadata only, never the token.
 	PublishedAnnotation = "tokengrant.dev/published"
+	// PublishedAtAnnotation on a pod is when the token in a Secret that it mounts was last replaced.
+	PublishedAtAnnotation = "tokengrant.dev/published-at"
 	// AllowTokenRequestAnnotation on a ServiceAccount, with the value "true", lets the operator ask for its tokens.
 	AllowTokenRequestAnnotation = "tokengrant.dev/allow-token-request"
 	// RevokeFinalizer holds a deleted TokenGrant, for a minute at most, until what it has outside the cluster has ended.

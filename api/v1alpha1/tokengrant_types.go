@@ -192,6 +192,11 @@ type SecretTemplate struct {
 	// +kubebuilder:default=Keep
 	// +kubebuilder:validation:Enum=Keep;Delete
 	OnExpiry OnExpiry `json:"onExpiry,omitempty"`
+
+	// nudgePods lets the operator annotate, after each new token, the running pods that mount the Secret. Their kubelets
+	// then bring it at once, where they take up to 90 s otherwise. The operator must be allowed to: config/nudge-pods.
+	// +optional
+	NudgePods bool `json:"nudgePods,omitempty"`
 }
 
 // LabelValue is the value of a label.

@@ -11,6 +11,8 @@ import (
 const (
 	// Propagation is how long the kubelet takes at most to bring a changed Secret to a volume (measured: 30–87 s).
 	Propagation = 90 * time.Second
+	// NudgedPropagation is the same for a pod that was nudged: a second at most, and a kubelet that has much to do.
+	NudgedPropagation = 5 * time.Second
 
 	defaultPercentage = 33
 	// maxLife keeps the arithmetic in range; no schedule needs more.
@@ -85,9 +87,17 @@ func Overdue(g *v1alpha1.TokenGrant, now time.Time) bool {
 	return at != nil && !g.Spec.Suspend && now.Sub(at.Time) > overdueAfter
 }
 
+// PropagationOf is how long a changed Secret takes to reach a volume at most, of pods that are nudged or are not.
+func PropagationOf(nudged bool) time.Duration {
+	if nudged {
+		return NudgedPropagation
+	}
+	return Propagation
+}
+
 // SufficientLife says whether a changed Secret reaches a volume before the token in it expires.
-func SufficientLife(life time.Duration, r v1alpha1.Refresh) bool {
-	return Margin(life, r) >= Propagation
+func SufficientLife(life time.Duration, r v1alpha1.Refresh, propagation time.Duration) bool {
+	return Margin(life, r) >= propagation
 }
 
 // Backoff is the wait after a failure. lifeLeft is what the held token has left at the failure, 0 without one.

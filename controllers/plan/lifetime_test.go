@@ -101,15 +101,18 @@ func TestSufficientLife(t *testing.T) {
 		name    string
 		life    time.Duration
 		refresh v1alpha1.Refresh
+		within  time.Duration
 		want    bool
 	}{
-		{"Keycloak's five minutes leave 99 s", 300 * time.Second, v1alpha1.Refresh{}, true},
-		{"a minute is too short whatever the margin", time.Minute, before(time.Hour), false},
-		{"three minutes with half of them as margin are just enough", 3 * time.Minute, percentage(50), true},
-		{"an hour with a margin of 30 s is not", time.Hour, before(30 * time.Second), false},
+		{"Keycloak's five minutes leave 99 s", 300 * time.Second, v1alpha1.Refresh{}, Propagation, true},
+		{"a minute is too short whatever the margin", time.Minute, before(time.Hour), Propagation, false},
+		{"three minutes with half of them as margin are just enough", 3 * time.Minute, percentage(50), Propagation, true},
+		{"an hour with a margin of 30 s is not", time.Hour, before(30 * time.Second), Propagation, false},
+		{"half a minute is enough for pods that are nudged", 30 * time.Second, v1alpha1.Refresh{}, NudgedPropagation, true},
+		{"six seconds are not even then", 6 * time.Second, percentage(50), NudgedPropagation, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := SufficientLife(tc.life, tc.refresh); got != tc.want {
+			if got := SufficientLife(tc.life, tc.refresh, tc.within); got != tc.want {
 				t.Errorf("sufficient: %t, want %t", got, tc.want)
 			}
 		})

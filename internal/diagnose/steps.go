@@ -174,15 +174,16 @@ func (w *walk) stepVerify(ctx context.Context) Step {
 	life := plan.Life(w.asked, said, claims.IssuedAt, claims.Expiry).Round(time.Second)
 	skew := plan.IssuerNow(w.asked, claims.IssuedAt).Sub(w.asked).Round(time.Second)
 	var refresh v1alpha1.Refresh
+	propagation := plan.PropagationOf(w.grant != nil && w.grant.Spec.Secret.NudgePods)
 	if w.grant != nil {
 		refresh = w.grant.Spec.Refresh
 	}
 	switch {
 	case life < time.Second:
 		return broken(v1alpha1.ReasonTokenNotVerified, w.cureLife(), "TokenNotVerified: a token that was just minted has no life left: compare the clocks of the issuer and of this machine")
-	case w.grant != nil && !plan.SufficientLife(life, refresh):
+	case w.grant != nil && !plan.SufficientLife(life, refresh, propagation):
 		s := warn("signature, iss, azp and aud [%s] are right, but tokens live %s, and the kubelet takes up to %s to bring a changed Secret to a volume",
-			strings.Join(claims.Audience, " "), life, plan.Propagation)
+			strings.Join(claims.Audience, " "), life, propagation)
 		s.Cure = w.cureLife()
 		return s
 	case skew.Abs() > 30*time.Second:
