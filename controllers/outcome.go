@@ -93,7 +93,7 @@ func (o outcome) propagation() (within time.Duration, instead string) {
 	case !nudges:
 		instead = "set spec.secret.nudgePods, "
 	case o.unnudged != "":
-		instead = "let the operator nudge pods (kubectl apply -k config/nudge-pods), "
+		instead = "let the operator nudge pods (rbac.nudgePods=true in the chart, or kubectl apply -k config/nudge-pods), "
 	}
 	return plan.PropagationOf(nudges && o.unnudged == ""), instead
 }

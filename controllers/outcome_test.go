@@ -198,7 +198,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			after(and(good, func(o *outcome) {
 				o.grant.Spec.Secret.NudgePods, o.unnudged, o.record = true, "Forbidden", recordOf(30*time.Second)
 			})),
-			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume, because pods could not be nudged (Forbidden): raise access.token.lifespan of client "notes-sync" to 5m or more, let the operator nudge pods (kubectl apply -k config/nudge-pods), or read the Secret through the API.`,
+			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume, because pods could not be nudged (Forbidden): raise access.token.lifespan of client "notes-sync" to 5m or more, let the operator nudge pods (rbac.nudgePods=true in the chart, or kubectl apply -k config/nudge-pods), or read the Secret through the API.`,
 		},
 		{"long enough", v1alpha1.ConditionLifetimeSufficient, after(good), "Tokens live 5m0s and are replaced 1m39s before they expire."},
 	} {
