@@ -40,14 +40,9 @@ func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *gathered, req
 func (r *GrantReconciler) userToken(ctx context.Context, g *gathered, subject issuer.SubjectRequest) (keycloak.Token, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	s, err := r.knownSession(ctx, g)
+	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return keycloak.Token{}, err
-	}
-	if s.unsaved {
-		if err := r.saveSession(ctx, g); err != nil {
-			return keycloak.Token{}, err
-		}
 	}
 	user := requestedSubject(g.grant)
 	var token keycloak.Token
@@ -95,28 +90,9 @@ func checkUser(g *gathered, claims *keycloak.Claims) error {
 // ofUser says whether there is a session of a requested user, and not of one who has logged in.
 func (s *session) ofUser() bool { return s != nil && s.User != "" && !s.RefreshToken.IsZero() }
 
-// knownSession is what is kept of the session of a requested user. When its Secret was deleted, or cannot be read, memory
-// still knows it: it must be continued or ended, and not forgotten.
-func (r *GrantReconciler) knownSession(ctx context.Context, g *gathered) (*session, error) {
-	known := g.past.session
-	s, err := r.session(ctx, g)
-	switch {
-	case !known.ofUser():
-		return s, err
-	case err != nil:
-		g.past.session = known
-		return nil, err
-	case s.secret == nil:
-		s.State, s.unsaved, s.access = known.State, true, known.access
-	case s.Source == known.Source:
-		s.access = known.access
-	}
-	return s, nil
-}
-
 // endFormerSession ends the session of a user as whom a living grant does not act any more, or may not.
 func (r *GrantReconciler) endFormerSession(ctx context.Context, g *gathered) error {
-	s, err := r.knownSession(ctx, g)
+	s, err := r.session(ctx, g)
 	switch {
 	case err != nil && keepsSession(g.grant):
 		return nil // The mint meets it as well, and tells of it.
@@ -174,10 +150,7 @@ func (r *GrantReconciler) dropSession(ctx context.Context, g *gathered) error {
 // endSession ends the session of a deleted grant: of a requested user always, because nobody else can; of one who has
 // logged in where the spec wants that.
 func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
-	s, err := r.knownSession(ctx, g)
-	if err != nil && g.past.session.ofUser() {
-		s, err = g.past.session, nil
-	}
+	s, err := r.session(ctx, g)
 	user := requestedSubject(g.grant)
 	switch {
 	case err != nil:

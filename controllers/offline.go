@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -29,48 +31,85 @@ func keepsSession(grant *v1alpha1.TokenGrant) bool {
 
 // offlineLogin reads the token of the login. Its Secret may go once the session is kept.
 func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1alpha1.OfflineTokenSecretRef) (*login, error) {
-	if err := r.canKeep(); err != nil {
-		return nil, err
-	}
 	token, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}, ref.Key})
 	if err == nil {
-		return &login{token.value, plan.HashInputs(token.value.Reveal())}, nil
+		trimmed := strings.TrimSpace(token.value.Reveal()) // Files and pipes end with a line break; no token does.
+		return &login{sensitive.New(trimmed), plan.HashInputs(trimmed)}, nil
 	}
 	if missing, other := asFailure(err); other != nil || missing.reason != v1alpha1.ReasonCredentialMissing {
 		return nil, err
 	}
 	s, sessionErr := r.session(ctx, g)
-	if sessionErr != nil || s.RefreshToken.IsZero() {
+	switch {
+	case sessionErr != nil:
+		return nil, sessionErr
+	case s.RefreshToken.IsZero():
 		return nil, err
 	}
 	return &login{source: s.Source}, nil
 }
 
-// mintOffline refreshes the session of a user and exchanges the answer, if that is asked for. The new refresh token is
-// kept before anything else: where the realm revokes refresh tokens, the old one is void already.
+// mintOffline refreshes the session of a user and exchanges the answer, if that is asked for.
 func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
-	s, err := r.session(ctx, g)
+	if err := r.canKeep(); err != nil {
+		return keycloak.Token{}, err
+	}
+	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return keycloak.Token{}, err
 	}
-	if s.unsaved {
-		if err := r.saveSession(ctx, g); err != nil {
-			return keycloak.Token{}, err
-		}
-	}
-	login, refreshToken := g.subject.login, s.RefreshToken
-	if s.Source != login.source {
-		refreshToken = login.token
-	}
-	token, err := g.conn.Refresh(ctx, request.Subject, refreshToken)
+	refreshToken, err := r.refreshToken(g, s)
 	if err != nil {
 		return keycloak.Token{}, err
 	}
-	state := offline.State{Source: login.source, RefreshToken: token.RefreshToken, Issuer: string(g.issuer.spec.URL), ClientID: g.clientID}
-	if err := r.keep(ctx, g, state); err != nil {
+	token, err := r.refresh(ctx, g, request.Subject, refreshToken)
+	if err != nil {
 		return keycloak.Token{}, err
 	}
 	return r.exchangeOf(ctx, g, request, token)
+}
+
+// refreshToken is the newest one of the session, or the one of a new login. It is shown to nobody but the issuer, and the
+// client, that it is of: the spec may name another by now.
+func (r *GrantReconciler) refreshToken(g *gathered, s *session) (sensitive.String, error) {
+	login, ref := g.subject.login, g.grant.Spec.Subject.OfflineTokenSecretRef
+	ours := s.Issuer == string(g.issuer.spec.URL) && s.ClientID == g.clientID
+	switch {
+	case s.Source == login.source && ours:
+		return s.RefreshToken, nil
+	case login.token.IsZero():
+		return sensitive.String{}, relogin(g.grant, failf(v1alpha1.ReasonReloginRequired, "the session is of client %q at %s, and this TokenGrant names another: log in again, and store the new token", s.ClientID, s.Issuer))
+	}
+	token, err := r.Keys.Decrypt(login.token)
+	if err != nil {
+		return token, failf(v1alpha1.ReasonEncryptionKeyMissing, "key %q of Secret %q is encrypted: %v", ref.Key, ref.Name, err)
+	}
+	return token, nil
+}
+
+// refresh continues a session, and keeps its new refresh token before anything is done with the answer: where the realm
+// revokes refresh tokens, the one that was sent is void already. A stop of the operator waits for that.
+func (r *GrantReconciler) refresh(ctx context.Context, g *gathered, client issuer.SubjectRequest, refreshToken sensitive.String) (keycloak.Token, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	token, err := g.conn.Refresh(ctx, client, refreshToken)
+	if err != nil {
+		return keycloak.Token{}, relogin(g.grant, err)
+	}
+	return token, r.keep(ctx, g, offline.State{
+		Source: g.subject.login.source, RefreshToken: token.RefreshToken, Issuer: string(g.issuer.spec.URL), ClientID: g.clientID,
+	})
+}
+
+// relogin adds to a session's end how the user logs in again.
+func relogin(grant *v1alpha1.TokenGrant, err error) error {
+	s := grant.Spec.Subject
+	failed, other := asFailure(err)
+	if other != nil || failed.reason != v1alpha1.ReasonReloginRequired || s == nil || s.OfflineTokenSecretRef == nil {
+		return err
+	}
+	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: fmt.Sprintf("%s in key %q of Secret %q: kubectl tokengrant login %s -n %s --secret %s --key %s --overwrite",
+		failed.message, s.OfflineTokenSecretRef.Key, s.OfflineTokenSecretRef.Name, grant.Name, grant.Namespace, s.OfflineTokenSecretRef.Name, s.OfflineTokenSecretRef.Key)}
 }
 
 // exchangeOf narrows a token of a session to the audience of the grant.

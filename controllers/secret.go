@@ -52,7 +52,7 @@ func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map
 	if g.drift == publish.Immutable {
 		// Nothing can be written into it; it is ours, so it makes way for a new one.
 		if err := r.Delete(ctx, g.existing, client.Preconditions{UID: &g.existing.UID}); client.IgnoreNotFound(err) != nil {
-			return writeFailure(g.existing, err)
+			return writeFailure(desired.Name, err)
 		}
 		g.existing = nil
 	}
@@ -64,7 +64,7 @@ func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map
 		}
 	}
 	if err != nil {
-		return writeFailure(s, err)
+		return writeFailure(desired.Name, err)
 	}
 	r.memory.setWritten(g.past, s.ResourceVersion)
 	g.existing, g.record, g.drift = s, &record, publish.None
@@ -95,13 +95,9 @@ func (r *GrantReconciler) rebuild(ctx context.Context, g *gathered, desired publ
 }
 
 // writeFailure tells what the API server said, which never holds the data of the Secret, as a reason to try again.
-func writeFailure(s *corev1.Secret, err error) error {
+func writeFailure(name string, err error) error {
 	if f, other := asFailure(err); other == nil {
 		return f
-	}
-	name := ""
-	if s != nil {
-		name = s.Name
 	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return failf(v1alpha1.ReasonSecretNotWritten, "the API server refused Secret %q: %s", name, status.Status().Reason)

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,8 +32,6 @@ type session struct {
 	secret *corev1.Secret
 	// unsaved says that the state is newer than the Secret.
 	unsaved bool
-	// aged says that the Secret was encrypted with a key that is on its way out.
-	aged bool
 	// access is how it was used last; nil after a restart.
 	access *access
 }
@@ -48,33 +45,63 @@ func sessionName(grant *v1alpha1.TokenGrant) string {
 }
 
 // session gives what is kept for a grant: from memory, where this process wrote it and nobody since, else from the API
-// server. The cache is not enough: an old refresh token, sent again, can end the session.
+// server. The cache is not enough: an old refresh token, sent again, can end the session. A Secret that was deleted,
+// damaged or taken is none: then the state in memory is the newest there is, and is to be saved again.
 func (r *GrantReconciler) session(ctx context.Context, g *gathered) (*session, error) {
-	if s := g.past.session; s != nil && (s.unsaved || !r.sessionChanged(ctx, g.grant, s)) {
-		return s, nil
+	held := g.past.session
+	if held != nil && (held.unsaved || !r.sessionChanged(ctx, g.grant, held)) {
+		return held, nil
 	}
-	g.past.session = nil
-	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: sessionName(g.grant)}
+	read, err := r.readSession(ctx, g.grant)
+	if _, unanswered := asFailure(err); unanswered != nil {
+		return nil, unanswered
+	}
+	if held != nil && !held.RefreshToken.IsZero() && (err != nil || read.secret == nil) {
+		held.unsaved = true
+		return held, nil //nolint:nilerr // what is wrong with the Secret is found again by the write
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held != nil && held.Source == read.Source {
+		read.access = held.access
+	}
+	g.past.session = read
+	return read, nil
+}
+
+func (r *GrantReconciler) readSession(ctx context.Context, grant *v1alpha1.TokenGrant) (*session, error) {
+	key := types.NamespacedName{Namespace: grant.Namespace, Name: sessionName(grant)}
 	var secret corev1.Secret
 	err := r.Live.Get(ctx, key, &secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		g.past.session = &session{}
-		return g.past.session, nil
+		return &session{}, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
-	case !publish.Owned(&secret, g.grant.UID):
-		return nil, failf(v1alpha1.ReasonSecretConflict, "Secret %q, in which the session of this TokenGrant is to be kept, belongs to somebody else and is left untouched: delete it, or choose another name for the TokenGrant", key.Name)
+	case !publish.Owned(&secret, grant.UID):
+		return nil, sessionConflict(key.Name)
 	}
-	state, aged, err := r.Keys.Open(secret.Data[sessionKey])
-	if errors.Is(err, offline.ErrNoKey) {
-		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "Secret %q cannot be decrypted: %v", key.Name, err)
-	}
+	state, err := r.Keys.Open(secret.Data[sessionKey])
 	if err != nil {
-		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "Secret %q cannot be read: %v. To begin anew, delete it", key.Name, err)
+		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "the session in Secret %q cannot be decrypted: %v; where that cannot be mended, delete the Secret to begin anew", key.Name, err)
 	}
-	g.past.session = &session{State: state, secret: &secret, aged: aged}
-	return g.past.session, nil
+	return &session{State: state, secret: &secret}, nil
+}
+
+func sessionConflict(name string) error {
+	return failf(v1alpha1.ReasonSecretConflict, "Secret %q, in which the session of this TokenGrant is to be kept, belongs to somebody else and is left untouched: delete it, or choose another name for the TokenGrant", name)
+}
+
+// restoreSession writes at once what a refused write or another's hand has left unwritten: it exists in memory only.
+// What fails here is tried again before the session is used, and told then.
+func (r *GrantReconciler) restoreSession(ctx context.Context, g *gathered) {
+	if g.past.session == nil || !keepsSession(g.grant) {
+		return
+	}
+	if s, err := r.session(ctx, g); err == nil && s.unsaved {
+		_ = r.saveSession(ctx, g)
+	}
 }
 
 // sessionChanged says whether the cache shows another Secret than the one we know. An older one is not another.
@@ -88,12 +115,27 @@ func (r *GrantReconciler) sessionChanged(ctx context.Context, grant *v1alpha1.To
 		cached.ResourceVersion != s.secret.ResourceVersion && !olderThan(cached.ResourceVersion, s.secret.ResourceVersion)
 }
 
+// savedSession gives the session, and saves first what a former mint could not.
+func (r *GrantReconciler) savedSession(ctx context.Context, g *gathered) (*session, error) {
+	s, err := r.session(ctx, g)
+	if err == nil && s.unsaved {
+		err = r.saveSession(ctx, g)
+	}
+	return s, err
+}
+
 // canKeep says, before a session is opened or continued, whether its next refresh token could be kept.
 func (r *GrantReconciler) canKeep() error {
-	if _, err := r.Keys.Seal(offline.State{}); err != nil {
-		return failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant could not be kept: %v", err)
+	_, err := r.seal(offline.State{})
+	return err
+}
+
+func (r *GrantReconciler) seal(s offline.State) ([]byte, error) {
+	sealed, err := r.Keys.Seal(s)
+	if err != nil {
+		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant cannot be kept encrypted: %v", err)
 	}
-	return nil
+	return sealed, nil
 }
 
 // keep writes a new state before anything is done with what came with it. What could not be written stays in memory,
@@ -108,9 +150,9 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s := g.past.session
-	sealed, err := r.Keys.Seal(s.State)
+	sealed, err := r.seal(s.State)
 	if err != nil {
-		return failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant cannot be kept: %v", err)
+		return err
 	}
 	secret := newSessionSecret(g.grant, s.secret, sealed)
 	err = r.send(ctx, s.secret, secret)
@@ -120,9 +162,9 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 		}
 	}
 	if err != nil {
-		return writeFailure(secret, err)
+		return writeFailure(sessionName(g.grant), err)
 	}
-	s.secret, s.unsaved, s.aged = secret, false, false
+	s.secret, s.unsaved = secret, false
 	r.memory.setSessionWritten(g.past, secret.ResourceVersion)
 	return nil
 }
@@ -135,7 +177,7 @@ func (r *GrantReconciler) rebuildSession(ctx context.Context, g *gathered, seale
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: g.grant.Namespace, Name: sessionName(g.grant)}, &current)
 	if err == nil {
 		if !publish.Owned(&current, g.grant.UID) {
-			return nil, conflict(&current)
+			return nil, sessionConflict(current.Name)
 		}
 		s.secret = &current
 	} else if !apierrors.IsNotFound(err) {

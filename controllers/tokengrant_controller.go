@@ -128,6 +128,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err := r.restore(ctx, g); err != nil {
 		return outcome{}, 0, err
 	}
+	r.restoreSession(ctx, g)
 	decision := plan.Decide(r.planInput(g, missing))
 	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
 	switch {

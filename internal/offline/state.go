@@ -1,9 +1,11 @@
 package offline
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fernet/fernet-go"
 
@@ -48,23 +50,42 @@ func (k Keyring) Seal(s State) ([]byte, error) {
 	return sealed, nil
 }
 
-// Open decrypts a state with whichever key fits. aged says that it was not the first one, so that the state should be
-// sealed again before that key is taken away.
-func (k Keyring) Open(sealed []byte) (s State, aged bool, err error) {
+// Open decrypts a state with whichever key fits.
+func (k Keyring) Open(sealed []byte) (State, error) {
+	plain, err := k.decrypt(sealed)
+	if err != nil {
+		return State{}, err
+	}
+	var w wire
+	if json.Unmarshal(plain, &w) != nil {
+		return State{}, errors.New("what was decrypted is no state of this operator")
+	}
+	return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User}, nil
+}
+
+// Decrypt gives the text that other software encrypted with one of the keys, as older set-ups keep refresh tokens. What
+// is not encrypted is given back as it is.
+func (k Keyring) Decrypt(value sensitive.String) (sensitive.String, error) {
+	if !strings.HasPrefix(value.Reveal(), fernetPrefix) {
+		return value, nil
+	}
+	plain, err := k.decrypt([]byte(value.Reveal()))
+	return sensitive.New(string(plain)), err
+}
+
+// fernetPrefix is how every Fernet token begins until the year 2106: its version, and the first bytes of its time.
+const fernetPrefix = "gAAAA"
+
+func (k Keyring) decrypt(sealed []byte) ([]byte, error) {
+	if !bytes.HasPrefix(sealed, []byte(fernetPrefix)) {
+		return nil, errors.New("it is not encrypted as this operator does")
+	}
 	keys, err := k.keys()
 	if err != nil {
-		return State{}, false, err
+		return nil, err
 	}
-	for i, key := range keys {
-		plain := fernet.VerifyAndDecrypt(sealed, -1, []*fernet.Key{key}) // A state has no age limit.
-		if plain == nil {
-			continue
-		}
-		var w wire
-		if json.Unmarshal(plain, &w) != nil {
-			return State{}, false, errors.New("what was decrypted is no state of this operator")
-		}
-		return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User}, i > 0, nil
+	if plain := fernet.VerifyAndDecrypt(sealed, -1, keys); plain != nil { // There is no age limit.
+		return plain, nil
 	}
-	return State{}, false, fmt.Errorf("%w of --encryption-keys-file fits: add the one that was in use before", ErrNoKey)
+	return nil, fmt.Errorf("%w of --encryption-keys-file fits: add the one that was in use before", ErrNoKey)
 }

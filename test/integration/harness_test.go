@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers"
+	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
 )
@@ -44,13 +47,18 @@ type world struct {
 	namespace string
 	// operatorNamespace holds what ClusterTokenIssuers refer to.
 	operatorNamespace string
-	stop              func()
+	// keys is the file with the operator's encryption keys.
+	keys string
+	// wire, where there is one, stands between the operator and the API server.
+	wire *wire
+	stop func()
 }
 
 // newWorld makes a namespace and starts an operator for it.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Client: cluster.admin, t: t, namespace: newNamespace(t), operatorNamespace: newNamespace(t)}
+	w := &world{Client: cluster.admin, t: t, namespace: newNamespace(t), operatorNamespace: newNamespace(t), keys: filepath.Join(t.TempDir(), "keys")}
+	w.setKeys(firstKey)
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -69,7 +77,11 @@ func newNamespace(t *testing.T) string {
 func (w *world) start() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := ctrl.NewManager(cluster.operator, ctrl.Options{
+	server := rest.CopyConfig(cluster.operator)
+	if w.wire != nil {
+		server.Wrap(w.wire.through)
+	}
+	mgr, err := ctrl.NewManager(server, ctrl.Options{
 		Scheme:     cluster.scheme,
 		Cache:      controllers.CacheOptions([]string{w.namespace}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
@@ -80,6 +92,7 @@ func (w *world) start() {
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		OperatorNamespace: w.operatorNamespace, Namespaces: []string{w.namespace}, Concurrency: 8, UserAgent: "integration",
+		EncryptionKeys: offline.Keyring{File: w.keys},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -92,6 +105,20 @@ func (w *world) start() {
 			w.t.Errorf("operator: %v", err)
 		}
 		w.stop = func() {}
+	}
+}
+
+// Two keys as an operator gets them by --encryption-keys-file.
+const (
+	firstKey  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+	secondKey = "y9vVWQTMg1vFb2mFVvO8ZtXv8pJxvqfmX3n7m7lQxkE="
+)
+
+// setKeys writes the file of the encryption keys.
+func (w *world) setKeys(keys ...string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.keys, []byte(strings.Join(keys, "\n")), 0o600); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
