@@ -2,16 +2,12 @@ package controllers
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"slices"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
-	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/stage"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
@@ -44,7 +40,7 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 	if err != nil {
 		return nil, err
 	}
-	hc, err := r.nextclouds.client(authorities, r.Issuers.AllowHTTP, r.Issuers.UserAgent)
+	hc, err := r.nextclouds.client(string(c.URL), authorities, r.Issuers)
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
 	}
@@ -102,27 +98,4 @@ func acceptedReason(v *nextcloud.Verdict) v1alpha1.Reason {
 		return v1alpha1.ReasonNextcloudAccepted
 	}
 	return v.Reason
-}
-
-// nextcloudClients keeps one keep-alive client for each bundle of authorities.
-type nextcloudClients struct {
-	mu      sync.Mutex
-	clients map[string]*http.Client
-}
-
-func (n *nextcloudClients) client(authorities []byte, allowHTTP bool, userAgent string) (*http.Client, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if hc, ok := n.clients[string(authorities)]; ok {
-		return hc, nil
-	}
-	hc, err := httpclient.New(httpclient.Options{RootCAs: authorities, AllowHTTP: allowHTTP, UserAgent: userAgent})
-	if err != nil {
-		return nil, fmt.Errorf("building a client: %w", err)
-	}
-	if n.clients == nil {
-		n.clients = map[string]*http.Client{}
-	}
-	n.clients[string(authorities)] = hc
-	return hc, nil
 }
