@@ -15,6 +15,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/granttype"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/keycloak"
 	"github.com/tokengrant/tokengrant/nextcloud"
@@ -149,9 +150,8 @@ func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
 	if err = g.issuer.ready(); err != nil {
 		return err
 	}
-	if g.grant.Spec.Exchange != nil && g.issuer.status.TokenExchange == v1alpha1.TokenExchangeUnsupported {
-		return failf(v1alpha1.ReasonGrantTypeUnsupported, "%s has no token exchange, its discovery lists: %s. Drop spec.exchange, or use an issuer that supports RFC 8693",
-			g.issuer, plan.Words(g.issuer.status.GrantTypes))
+	if says := granttype.Missing(g.issuer.status.GrantTypes, g.grant.Spec); says != "" {
+		return failf(v1alpha1.ReasonGrantTypeUnsupported, "%s: %s", g.issuer, says)
 	}
 	g.conn, err = r.Issuers.connect(ctx, g.issuer)
 	return err

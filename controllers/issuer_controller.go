@@ -23,6 +23,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/granttype"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -59,6 +60,9 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if provider != nil {
+		failed = useless(provider)
+	}
 	observe(view, now, provider, failed)
 	if !equality.Semantic.DeepEqual(r.Issuers.view(before).status, view.status) {
 		if err := r.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
@@ -76,14 +80,27 @@ func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keyc
 	return connection.Discover(watched(ctx, r.Metrics, view.label()), true)
 }
 
+// useless says that an issuer answers, and has nothing for grants without a user's login.
+func useless(p *keycloak.Provider) *failure {
+	if says := granttype.Unusable(p.GrantTypes); says != "" {
+		return failf(v1alpha1.ReasonGrantTypeUnsupported, "%s", says)
+	}
+	return nil
+}
+
 // observe writes the status. What was discovered before stays: a grant may go on with it.
 func observe(view issuerView, now time.Time, provider *keycloak.Provider, failed *failure) {
 	s, generation := view.status, view.object.GetGeneration()
-	if s.ObservedGeneration != generation && failed != nil {
+	if s.ObservedGeneration != generation {
 		// Another URL: what was known of the former one is void.
 		s.TokenEndpoint, s.GrantTypes, s.TokenExchange, s.LastDiscovery = "", nil, "", nil
 	}
 	s.ObservedGeneration = generation
+	if provider != nil {
+		at := seconds(now)
+		s.TokenEndpoint, s.GrantTypes, s.LastDiscovery = provider.TokenEndpoint, provider.GrantTypes, &at
+		s.TokenExchange = exchangeSupport(provider)
+	}
 	if failed != nil {
 		setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, failed.reason, failed.message)
 		kind := v1alpha1.ConditionStalled
@@ -94,9 +111,6 @@ func observe(view issuerView, now time.Time, provider *keycloak.Provider, failed
 		return
 	}
 	setProgress(&s.Conditions, now, generation, "", "", "")
-	at := seconds(now)
-	s.TokenEndpoint, s.GrantTypes, s.LastDiscovery = provider.TokenEndpoint, provider.GrantTypes, &at
-	s.TokenExchange = exchangeSupport(provider)
 	setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered,
 		fmt.Sprintf("The issuer answers; token exchange: %s.", s.TokenExchange))
 }

@@ -79,7 +79,7 @@ func Discover(ctx context.Context, hc *http.Client, issuerURL string) (_ *Provid
 		DeviceAuthorizationEndpoint: doc.DeviceAuthorization,
 		MTLSTokenEndpoint:           doc.MTLS.Token,
 		MTLSRevocationEndpoint:      doc.MTLS.Revocation,
-		GrantTypes:                  doc.GrantTypes,
+		GrantTypes:                  names(doc.GrantTypes),
 	}
 	if err := p.check(); err != nil {
 		return nil, err
@@ -125,6 +125,16 @@ func (p *Provider) check() error {
 		}
 	}
 	return nil
+}
+
+// names makes a list of a server's fit to be shown.
+func names(said []string) []string {
+	const most = 32
+	var list []string
+	for _, name := range said[:min(len(said), most)] {
+		list = append(list, cleaner{}.text(name))
+	}
+	return list
 }
 
 func discoveryError(err error) *Error {

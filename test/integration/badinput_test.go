@@ -3,12 +3,15 @@ package integration
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
@@ -105,21 +108,69 @@ func TestPlainHTTPBeyondLoopbackIsRefused(t *testing.T) {
 	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "plain http", "--allow-http-issuers")
 }
 
+// discovering plays an issuer of which there is a discovery document and nothing else. ISSUER in it is its URL.
+func discovering(t *testing.T, document string) string {
+	t.Helper()
+	server := httptest.NewServer(nil)
+	t.Cleanup(server.Close)
+	server.Config.Handler = text(strings.ReplaceAll(document, "ISSUER", server.URL))
+	return server.URL
+}
+
 func TestIssuerWithoutExchange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server := httptest.NewServer(nil)
-	t.Cleanup(server.Close)
-	server.Config.Handler = text(`{"issuer":"` + server.URL + `","token_endpoint":"` + server.URL + `/t","jwks_uri":"` + server.URL + `/c","grant_types_supported":["authorization_code","implicit"]}`)
-	i := w.issuer("kc", server.URL)
+	i := w.issuer("kc", discovering(t, `{"issuer":"ISSUER","token_endpoint":"ISSUER/t","jwks_uri":"ISSUER/c","grant_types_supported":["client_credentials","implicit"]}`))
 	w.await(i, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered)
 	if i.Status.TokenExchange != v1alpha1.TokenExchangeUnsupported {
 		t.Errorf("tokenExchange = %s", i.Status.TokenExchange)
 	}
-	w.secret("worker", map[string]string{"client-secret": "x"})
 	g := w.grantFor("g", "kc", "worker")
 	w.create(g)
-	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonGrantTypeUnsupported), "authorization_code implicit", "RFC 8693")
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonGrantTypeUnsupported), "does not offer token-exchange", "client_credentials, implicit", "26.2")
+}
+
+// TestNextcloudAsIssuer has the discovery documents of Nextcloud's own OpenID Connect provider, the app oidc, recorded of
+// 2.0.9; 1.x lists no refresh_token.
+func TestNextcloudAsIssuer(t *testing.T) {
+	recorded, err := os.ReadFile("testdata/nextcloud-oidc-2.0.9-discovery.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := strings.ReplaceAll(string(recorded), `http:\/\/127.0.0.1`, "ISSUER")
+	lists := map[string]struct {
+		document, list string
+		refreshes      bool
+	}{
+		"2.0.9": {document, "authorization_code, implicit, refresh_token", true},
+		"1.x":   {strings.Replace(document, `,"refresh_token"]`, "]", 1), "authorization_code, implicit;", false},
+	}
+	for version, tt := range lists {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			i := w.issuer("nextcloud", discovering(t, tt.document))
+			contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonGrantTypeUnsupported), tt.list, "Keycloak", "user_oidc", "spec.appPassword")
+			w.await(i, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonGrantTypeUnsupported)
+			own := w.grantFor("own", "nextcloud", "worker", func(g *v1alpha1.TokenGrant) { g.Spec.Exchange = nil })
+			w.create(own)
+			contains(t, w.await(own, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonGrantTypeUnsupported), `TokenIssuer "nextcloud"`, "client_credentials", tt.list, "spec.appPassword")
+			// Whether a user's offline token could be refreshed there is a question of the list, too.
+			w.secret("worker", map[string]string{"client-secret": "x"})
+			offline := w.grantFor("offline", "nextcloud", "worker", func(g *v1alpha1.TokenGrant) {
+				g.Spec.Exchange, g.Spec.Subject = nil, &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "nobody"}}
+			})
+			w.create(offline)
+			w.eventually("the reason of the offline grant", func() (bool, string) {
+				if err := w.Get(t.Context(), client.ObjectKeyFromObject(offline), offline); err != nil {
+					t.Fatal(err)
+				}
+				ready := meta.FindStatusCondition(offline.Status.Conditions, v1alpha1.ConditionReady)
+				// What it lacks then is its Secret.
+				return ready != nil && ready.Reason != v1alpha1.ReasonPending && (ready.Reason == v1alpha1.ReasonGrantTypeUnsupported) != tt.refreshes, ready.String()
+			})
+		})
+	}
 }
 
 func TestTokensThatMustNotBePublished(t *testing.T) {
