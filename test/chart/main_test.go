@@ -12,11 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -35,14 +37,21 @@ var shared struct {
 	helm   map[int]string
 	assets stack.Assets
 	scheme *runtime.Scheme
+	// plane is started by the first test that needs it.
+	plane *stack.ControlPlane
 }
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
 	if err := setUp(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "chart:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if shared.plane != nil {
+		_ = shared.plane.Close()
+	}
+	os.Exit(code)
 }
 
 func setUp(ctx context.Context) (err error) {
@@ -83,7 +92,7 @@ func run(t *testing.T, program string, args ...string) string {
 func try(t *testing.T, program string, args ...string) (out, complaint string, err error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...) // clean-up runs programs, too
 	cmd.Dir = shared.root
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
