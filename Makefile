@@ -104,6 +104,35 @@ fuzz: ## Run each fuzz target for FUZZTIME
 		done; \
 	done
 
+##@ Release
+
+# The tools of a release are pinned in hack/release/go.mod. They are large, and nothing else needs them.
+RELEASE_TOOLS = $(CACHE)/release/$(shell { cat hack/release/go.mod hack/release/go.sum; go env GOVERSION; } | git hash-object --stdin | cut -c1-16)
+
+.PHONY: release
+release: $(RELEASE_TOOLS)/complete chart-package ## Release the tag that is checked out; CI runs it
+	@version=$$(sed -n 's/^version: //p' charts/tokengrant/Chart.yaml); tag=$$(git describe --tags --exact-match); \
+	if [ "v$$version" != "$$tag" ]; then \
+		echo "make release: the tag is $$tag, but charts/tokengrant/Chart.yaml says $$version: make them the same" >&2; exit 1; fi
+	PATH="$(RELEASE_TOOLS):$$PATH" goreleaser release --clean
+
+# Not tried: pushing the image, signing and attesting. They need a registry, and the identity of a workflow.
+.PHONY: release-dry-run
+release-dry-run: $(RELEASE_TOOLS)/complete chart-package ## Build all of a release that needs no registry and no identity, into dist/
+	PATH="$(RELEASE_TOOLS):$$PATH" goreleaser check
+	PATH="$(RELEASE_TOOLS):$$PATH" goreleaser release --snapshot --clean --skip=publish,sign,docker
+	cd dist && sha256sum --check --quiet checksums.txt && echo "all files of dist/checksums.txt are what it says"
+
+.PHONY: chart-package
+chart-package: ## Package the chart into dist-chart/
+	rm -rf dist-chart
+	"$$(go run ./hack/dev helm | tail -1)" package charts/tokengrant --destination dist-chart
+
+$(CACHE)/release/%/complete:
+	@echo "building goreleaser and cyclonedx-gomod from hack/release (minutes, once)"
+	cd hack/release && GOBIN=$(CACHE)/release/$* GOWORK=off CGO_ENABLED=0 go install -mod=readonly -trimpath -ldflags='-s -w' tool
+	touch $@
+
 ##@ Run
 
 .PHONY: plugin
@@ -139,5 +168,5 @@ tools: $(TOOLS)/complete ## Build the tools into the cache
 
 .PHONY: clean
 clean: demo-down ## Stop the stack and remove what was built here; the cache stays
-	rm -rf bin dist .demo
+	rm -rf bin dist dist-chart .demo
 	@echo "the cache is in $(CACHE)"

@@ -44,7 +44,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
 	}
-	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), distCommand(), clusterCommand())
+	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), helmCommand(), distCommand(), clusterCommand())
 	return root
 }
 
