@@ -8,12 +8,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/stage"
+	"github.com/tokengrant/tokengrant/internal/statuspage"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
@@ -76,8 +78,18 @@ func verdictError(v *nextcloud.Verdict, err error) error {
 	return verdictFailure(v)
 }
 
-// Source lets metrics and the status page look at what the cache holds.
-func (i *Issuers) Source(ctx context.Context, elected <-chan struct{}) metrics.Source {
+// tell lets metrics and the status page look at the state.
+func tell(ctx context.Context, mgr ctrl.Manager, issuers *Issuers, o Options) error {
+	source := issuers.source(ctx, mgr.Elected())
+	o.Metrics.Watch(source)
+	if !o.StatusPage {
+		return nil
+	}
+	return mgr.AddMetricsServerExtraHandler(statuspage.Path, &statuspage.Page{Source: source, Clock: issuers.Clock})
+}
+
+// source looks at what the cache holds.
+func (i *Issuers) source(ctx context.Context, elected <-chan struct{}) metrics.Source {
 	return metrics.Source{
 		Elected: elected,
 		Grants: func() ([]v1alpha1.TokenGrant, error) {

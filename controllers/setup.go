@@ -37,6 +37,8 @@ type Options struct {
 	// Metrics and Traces are told of what happens; either may be nil.
 	Metrics *metrics.Recorder
 	Traces  trace.TracerProvider
+	// StatusPage is served beside the metrics.
+	StatusPage bool
 }
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
@@ -66,7 +68,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		UserAgent:         o.UserAgent,
 		Clock:             time,
 	}
-	o.Metrics.Watch(issuers.Source(ctx, mgr.Elected()))
+	if err := tell(ctx, mgr, issuers, o); err != nil {
+		return err
+	}
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: time,

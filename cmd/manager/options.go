@@ -29,6 +29,7 @@ type options struct {
 	concurrency             int
 	encryptionKeys          offline.Keyring
 	otlpEndpoint            string
+	statusPage              bool
 }
 
 func defaultOptions() *options {
@@ -45,6 +46,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
 	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
+	fs.BoolVar(&o.statusPage, "status-page", false, "Serve a page of all grants at /status of the metrics endpoint, to those who may get that nonResourceURL.")
 	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
 	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once.")
 }
@@ -95,5 +97,6 @@ func (o *options) controllers() controllers.Options {
 		Concurrency:       o.concurrency,
 		UserAgent:         "tokengrant/" + version(),
 		EncryptionKeys:    o.encryptionKeys,
+		StatusPage:        o.statusPage,
 	}
 }

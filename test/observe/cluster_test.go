@@ -1,0 +1,206 @@
+//go:build integration
+
+package observe
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
+)
+
+const (
+	operatorNamespace = "tokengrant-system"
+	namespace         = "apps"
+	// patience is how long what should take seconds may take on a busy machine.
+	patience = 60 * time.Second
+)
+
+// readers are Prometheus, which may read the metrics and no more, and a person, who may look at the status page.
+const readers = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: apps}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: prometheus, namespace: tokengrant-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: prometheus}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tokengrant-metrics-reader}
+subjects: [{kind: ServiceAccount, name: prometheus, namespace: tokengrant-system}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: person, namespace: tokengrant-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: person}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tokengrant-status-reader}
+subjects: [{kind: ServiceAccount, name: person, namespace: tokengrant-system}]
+`
+
+// cluster is a real API server and the operator as a process, with the permissions of config/rbac.
+type cluster struct {
+	client.Client
+	t        *testing.T
+	operator *stack.Operator
+	// Tokens of those who may read metrics, and look at the status page.
+	prometheus, person string
+}
+
+func newCluster(t *testing.T, flags ...string) *cluster {
+	t.Helper()
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plane.Close() })
+	kubectl := plane.Assets.Kubectl
+	if kubectl == "" { // KUBEBUILDER_ASSETS without it
+		kubectl = "kubectl"
+	}
+	for _, args := range [][]string{{"-f", "../../config/manager/namespace.yaml"}, {"-k", "../../config/rbac"}, {"-f", "-"}} {
+		cmd := exec.Command(kubectl, append([]string{"apply"}, args...)...)
+		cmd.Env, cmd.Stdin = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig), strings.NewReader(readers)
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", cmd, err, output)
+		}
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &cluster{t: t}
+	if c.Client, err = client.New(plane.Config, client.Options{Scheme: scheme}); err != nil {
+		t.Fatal(err)
+	}
+	_, kubeconfig, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, token := range map[string]*string{"prometheus": &c.prometheus, "person": &c.person} {
+		config, _, err := plane.ServiceAccount(t.Context(), operatorNamespace, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*token = config.BearerToken
+	}
+	c.operator, err = stack.StartOperator(t.Context(), stack.OperatorOptions{Kubeconfig: kubeconfig, Namespace: operatorNamespace, Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.operator.Close() })
+	return c
+}
+
+func (c *cluster) create(objects ...client.Object) {
+	c.t.Helper()
+	for _, o := range objects {
+		o.SetNamespace(namespace)
+		if err := c.Create(c.t.Context(), o); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+func issuer(name, url string) *v1alpha1.TokenIssuer {
+	i := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	i.Spec.URL = v1alpha1.HTTPURL(url)
+	return i
+}
+
+func credential(name, value string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"client-secret": value}}
+}
+
+// grantOf is a grant of the client of the same name, for the audience nextcloud.
+func grantOf(name, issuerName, nextcloud string) *v1alpha1.TokenGrant {
+	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	g.Spec.IssuerRef.Name = issuerName
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: name, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: name + "-client"}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	if nextcloud != "" {
+		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(nextcloud)}
+		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+	}
+	return g
+}
+
+// refresh asks for another token of a grant.
+func (c *cluster) refresh(name string) {
+	c.t.Helper()
+	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	patch := `{"metadata":{"annotations":{"` + v1alpha1.RefreshRequestedAnnotation + `":"` + time.Now().Format(time.RFC3339Nano) + `"}}}`
+	if err := c.Patch(c.t.Context(), g, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read gets a page of the operator's metrics server.
+func (c *cluster) read(path, token string) (int, string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.operator.MetricsURL, "/metrics")+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := anyCertificate.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// anyCertificate takes the one that the operator made for itself.
+var anyCertificate = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+
+// eventually polls until something holds; the text says what was seen instead.
+func eventually(t *testing.T, what string, holds func() (bool, string)) {
+	t.Helper()
+	began := time.Now()
+	for {
+		ok, seen := holds()
+		if ok {
+			t.Logf("%s: after %s", what, time.Since(began).Round(100*time.Millisecond))
+			return
+		}
+		if time.Since(began) > patience {
+			t.Fatalf("not seen in %s: %s\ninstead: %s", patience, what, seen)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func withNamespace(g *v1alpha1.TokenGrant) *v1alpha1.TokenGrant {
+	g.Namespace = namespace
+	return g
+}
