@@ -17,15 +17,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// keyless: kustomize cannot make a key.
+const keyless = "encryption.enabled=false"
+
 // The two ways to install, in pairs that must give the same.
 var pairs = map[string]struct {
 	overlay string
 	values  []string
 }{
-	"everywhere":                {"config/default", nil},
-	"in its own namespace only": {"config/namespaced", []string{"watchNamespaces={" + namespace + "}"}},
-	"with the Prometheus parts": {"config/with-prometheus", []string{"metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"}},
-	"with sessions kept":        {"test/chart/testdata/encryption", []string{"encryption.enabled=true"}},
+	"everywhere":                {"config/default", []string{keyless}},
+	"in its own namespace only": {"config/namespaced", []string{"watchNamespaces={" + namespace + "}", keyless}},
+	"with the Prometheus parts": {"config/with-prometheus", []string{keyless, "metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"}},
+	"with sessions kept":        {"test/chart/testdata/encryption", nil},
 }
 
 func TestChartAndKustomizeGiveTheSamePermissions(t *testing.T) {
@@ -54,7 +57,7 @@ func TestChartAndKustomizeRunTheSamePod(t *testing.T) {
 }
 
 func TestChartAndKustomizeInstallTheSameBesides(t *testing.T) {
-	values := []string{"metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true", "metrics.dashboard.enabled=true", "admissionPolicy.enabled=true"}
+	values := []string{keyless, "metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true", "metrics.dashboard.enabled=true", "admissionPolicy.enabled=true"}
 	chart := template(t, values...)
 	overlay := append(kustomize(t, "config/with-prometheus"), kustomize(t, "config/admission")...)
 	for what, specs := range map[string]func(manifests) any{
