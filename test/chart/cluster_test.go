@@ -133,7 +133,11 @@ func TestLifeOfARelease(t *testing.T) {
 				t.Error("the upgrade left the CRDs as they were")
 			}
 
-			c.helm(t, major, "rollback", release)
+			c.kubectl(t, "patch", "secret", release+"-encryption", "--namespace", namespace, "--patch", `{"stringData":{"keys":"rotated"}}`)
+			key = c.key(t)
+			c.helm(t, major, "upgrade", release, shared.chart, "--reset-then-reuse-values")
+			c.keeps(t, "the upgrade after a rotation", key, 3)
+			c.helm(t, major, "rollback", release, "1")
 			c.keeps(t, "the rollback", key, 2)
 
 			c.helm(t, major, "uninstall", release)

@@ -200,8 +200,8 @@ func TestEncryptionKey(t *testing.T) {
 	if key, err := base64.URLEncoding.DecodeString(string(s.Data["keys"])); err != nil || len(key) != 32 {
 		t.Errorf("%d bytes, %v: no Fernet key", len(key), err)
 	}
-	if s.Annotations["helm.sh/resource-policy"] != "keep" {
-		t.Error("the key would go with the release")
+	if s.Annotations["helm.sh/hook"] != "pre-install,pre-upgrade" {
+		t.Error("the key would be of the release, and come and go with its revisions")
 	}
 	if again := one[*corev1.Secret](t, template(t, "encryption.enabled=true")); cmp.Equal(s.Data, again.Data) {
 		t.Error("two installations have the same key")
