@@ -237,11 +237,11 @@ func (g *gathered) tried() string {
 
 // lastFailure is the failure whose backoff still counts: from memory, or after a restart from the status.
 func (g *gathered) lastFailure() *plan.Failure {
-	if g.past.failure != nil {
-		if g.issuer.object == nil || g.past.tried == g.tried() {
-			return g.past.failure
+	if f := g.past.failure; f != nil {
+		if g.issuer.object != nil && (g.past.tried != g.tried() || g.outlived(f.Reason, f.At)) {
+			return nil
 		}
-		return nil
+		return f
 	}
 	s := g.grant.Status
 	if g.past.tried != "" || s.ConsecutiveFailures == 0 || s.LastAttempt == nil || s.ObservedGeneration != g.grant.Generation {

@@ -154,6 +154,7 @@ func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cac
 		For(r.New(), builder.WithPredicates(r.specChanged())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
+		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.Issuers.view(r.New()).kind], &handler.EnqueueRequestForObject{})).
 		Complete(r)
 }
 

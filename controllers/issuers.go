@@ -49,6 +49,7 @@ type Issuers struct {
 	AllowHTTP bool
 	UserAgent string
 	Clock     clock.PassiveClock
+	recovery  *recovery
 }
 
 // resolve finds the issuer that a grant names.
@@ -135,11 +136,19 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 		Concurrency:       int(view.spec.Limits.Concurrency),
 		Clock:             i.Clock,
 		UserAgent:         i.UserAgent,
+		Turned:            i.turned(view),
 	})
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonInvalidSpec, "%s cannot be used: %v", view, err)
 	}
 	return connection, nil
+}
+
+func (i *Issuers) turned(view issuerView) func(bool) {
+	if i.recovery == nil {
+		return nil
+	}
+	return func(answers bool) { i.recovery.turned(view, answers) }
 }
 
 func (v issuerView) key() string {

@@ -67,6 +67,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		AllowHTTP:         o.AllowHTTP,
 		UserAgent:         o.UserAgent,
 		Clock:             time,
+		recovery:          newRecovery(),
 	}
 	if err := tell(ctx, mgr, issuers, o); err != nil {
 		return err

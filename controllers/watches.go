@@ -41,6 +41,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(r.metadataSource(metadata, kindNamespace)).
 		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
 		WithOptions(o).
 		Complete(r)
 }

@@ -44,10 +44,11 @@ type gate struct {
 	limits  atomic.Pointer[limits]
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 
-	mu     sync.Mutex
-	paused time.Time // no request before it
-	opened time.Time // when the breaker opened last
-	fault  error     // what the last request without a usable answer met
+	mu        sync.Mutex
+	paused    time.Time // no request before it
+	opened    time.Time // when the breaker opened last
+	recovered time.Time // when it closed last
+	fault     error     // what the last request without a usable answer met
 }
 
 // passage is a transport through the gate. A connection has one client certificate, or none, for its life: each has a
@@ -76,15 +77,32 @@ func newGate(c Config) *gate {
 		Timeout:     openFor,
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
 		IsExcluded:  func(err error) bool { return errors.Is(err, errNoWord) },
-		OnStateChange: func(_ string, _, to gobreaker.State) {
-			if to == gobreaker.StateOpen {
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				g.opened = g.clock.Now()
-			}
-		},
+		OnStateChange: func(_ string, from, to gobreaker.State) { g.turn(from, to, c.Turned) },
 	})
 	return g
+}
+
+// turn notes when the breaker opens and closes. A try that failed is no news.
+func (g *gate) turn(from, to gobreaker.State, tell func(answers bool)) {
+	g.mu.Lock()
+	switch to {
+	case gobreaker.StateOpen:
+		g.opened = g.clock.Now()
+	case gobreaker.StateClosed:
+		g.recovered = g.clock.Now()
+	case gobreaker.StateHalfOpen:
+	}
+	g.mu.Unlock()
+	if tell != nil && (to == gobreaker.StateClosed || from == gobreaker.StateClosed) {
+		tell(to == gobreaker.StateClosed)
+	}
+}
+
+// RecoveredAt is when the issuer answered again after it had been believed to be down; zero when it never was.
+func (i *Issuer) RecoveredAt() time.Time {
+	i.gate.mu.Lock()
+	defer i.gate.mu.Unlock()
+	return i.gate.recovered
 }
 
 // setLimits is effective for the next request.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,30 @@ type stalled struct{ ctx context.Context }
 
 func (s stalled) Read([]byte) (int, error) { <-s.ctx.Done(); return 0, s.ctx.Err() }
 func (s stalled) Close() error             { return nil }
+
+func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []bool
+		w, g := newWire(Config{Turned: func(answers bool) { told = append(told, answers) }})
+		w.refuses()
+		for range 3 * tripAfter {
+			_ = ask(t.Context(), g)
+			time.Sleep(time.Second) // several tries fail while the breaker is open
+		}
+		w.gives(http.StatusOK)
+		time.Sleep(openFor)
+		back := time.Now()
+		if err := ask(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(told, []bool{false, true}) {
+			t.Errorf("told %v, want once that it is down and once that it is back", told)
+		}
+		if got := (&Issuer{gate: g.gate}).RecoveredAt(); got.Before(back) {
+			t.Errorf("recovered at %v, want %v", got, back)
+		}
+	})
+}
 
 func TestOneProbeGoesThroughAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

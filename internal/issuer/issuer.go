@@ -47,6 +47,10 @@ type Config struct {
 	Concurrency       int     // 16 when zero
 
 	Clock clock.PassiveClock // the real one when nil
+
+	// Turned, when set, is told when the issuer is believed to be down, and when it answers again. It must not block.
+	// It counts only for a new Issuer.
+	Turned func(answers bool)
 }
 
 // sameConnection reports whether two configurations differ at most in their limits.
