@@ -88,7 +88,7 @@ func checkUser(g *gathered, claims *keycloak.Claims) error {
 }
 
 // ofUser says whether there is a session of a requested user, and not of one who has logged in.
-func (s *session) ofUser() bool { return s != nil && s.User != "" && !s.RefreshToken.IsZero() }
+func (s *session) ofUser() bool { return s.User != "" && !s.RefreshToken.IsZero() }
 
 // endFormerSession ends the session of a user as whom a living grant does not act any more, or may not.
 func (r *GrantReconciler) endFormerSession(ctx context.Context, g *gathered) error {
@@ -97,7 +97,6 @@ func (r *GrantReconciler) endFormerSession(ctx context.Context, g *gathered) err
 	case err != nil && keepsSession(g.grant):
 		return nil // The mint meets it as well, and tells of it.
 	case err != nil:
-		err = annotate(err, "the session")
 	case !s.ofUser():
 		return nil
 	default:
@@ -154,11 +153,11 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 	user := requestedSubject(g.grant)
 	switch {
 	case err != nil:
-		return annotate(err, "the session")
+		return err
 	case s.ofUser():
 		return r.logout(ctx, g, s)
 	case s.secret == nil && user != "" && g.grant.Status.Token != nil:
-		return failf(v1alpha1.ReasonNotRevoked, "the session of user %q: Secret %q, which has what ends it, is gone; sign it out at the issuer (Users, Sessions)", user, sessionName(g.grant))
+		return failf(v1alpha1.ReasonNotRevoked, "%s: Secret %q, which has what ends it, is gone", theSession(user), sessionName(g.grant))
 	case s.RefreshToken.IsZero() || !g.grant.Spec.RevokeOnDelete:
 		return nil
 	}
@@ -166,7 +165,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 	if err == nil {
 		err = a.conn.Revoke(ctx, a.client, s.RefreshToken, keycloak.TokenTypeHintRefreshToken)
 	}
-	return annotate(err, "the session of the login")
+	return annotate(err, "the session of the user who logged in (to end it at Keycloak: Users, Sessions, Revoke)")
 }
 
 // logout ends a session at the issuer. One that has ended already is no failure.
@@ -175,5 +174,9 @@ func (r *GrantReconciler) logout(ctx context.Context, g *gathered, s *session) e
 	if err == nil {
 		err = a.conn.Logout(ctx, a.client, s.RefreshToken)
 	}
-	return annotate(err, fmt.Sprintf("the session of user %q", s.User))
+	return annotate(err, theSession(s.User))
+}
+
+func theSession(user string) string {
+	return fmt.Sprintf("the session of user %q (to end it at Keycloak: Users, %s, Sessions, Sign out)", user, user)
 }

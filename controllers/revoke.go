@@ -2,8 +2,11 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -78,8 +81,7 @@ func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) erro
 	}
 	switch {
 	case m == nil && g.record != nil && g.now.Before(g.record.Token.ExpiresAt.Time):
-		return failf(v1alpha1.ReasonNotRevoked, "the token in Secret %q cannot be told from what spec.secret.data made of it; it lives until %s",
-			g.existing.Name, g.record.Token.ExpiresAt.UTC().Format("15:04:05 MST"))
+		return failf(v1alpha1.ReasonNotRevoked, "%s: it cannot be told from what spec.secret.data made of it", theToken(g.record))
 	case m == nil, !g.now.Before(m.record.Token.ExpiresAt.Time):
 		return nil
 	}
@@ -88,7 +90,11 @@ func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) erro
 	if err == nil {
 		err = a.conn.Revoke(ctx, a.client, m.token, keycloak.TokenTypeHintAccessToken)
 	}
-	return annotate(err, "the access token")
+	return annotate(err, theToken(&m.record))
+}
+
+func theToken(record *plan.Record) string {
+	return fmt.Sprintf("the access token (it expires at %s)", record.Token.ExpiresAt.UTC().Format(time.RFC3339))
 }
 
 // annotate says what a failure is about.

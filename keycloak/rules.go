@@ -133,7 +133,7 @@ var rules = []rule{
 const (
 	otherClientHint   = "the token was issued to another client than {client}, and only that one may use it"
 	impersonationHint = "this issuer exchanges a user's token for the same user only: start Keycloak with --features=token-exchange:v1 (a preview) for requested_subject"
-	forbiddenHint     = "give the service account of {client} the role impersonation of the client realm-management and name no audience (with one it needs the fine-grained admin permissions V1, too: impersonate of users, token-exchange of the audience's client); or the realm has no user {user}"
+	forbiddenHint     = "give the service account of {client} the role impersonation of the client realm-management; or the realm has no user {user}, or that user is disabled"
 
 	noSecretHint  = `client {client} does not take a client secret: set its "Client Authenticator" to "Client Id and Secret", or authenticate as it expects`
 	keyHint       = `set the "Client Authenticator" of client {client} to "Signed JWT" (client-jwt), register the public key there, and look whether the client is enabled`

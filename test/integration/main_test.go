@@ -63,8 +63,10 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 	}
 	defer func() { _ = plane.Close() }()
 	defer func() {
-		if keycloak.server != nil {
-			_ = keycloak.server.Close()
+		for _, server := range []*stack.Keycloak{keycloak.server, legacy.server} {
+			if server != nil {
+				_ = server.Close()
+			}
 		}
 	}()
 	cluster.url, cluster.caFile = plane.URL, plane.CAFile

@@ -302,7 +302,7 @@ func testImpersonation(t *testing.T, s server) {
 	}
 
 	_, err = impersonate(t, c, "alice", "nextcloud")
-	refused(t, err, keycloak.ReasonImpersonationForbidden, "realm-management", "fine-grained")
+	refused(t, err, keycloak.ReasonImpersonationForbidden, "realm-management")
 	_, err = impersonate(t, c, "nobody")
 	refused(t, err, keycloak.ReasonImpersonationForbidden, `"nobody"`)
 	_, err = impersonate(t, s.withSecret(t, realm.Name, "notes-sync"), "alice")
