@@ -17,7 +17,7 @@ TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env
 # The Keycloaks that are tested, the default one first.
 KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
 # Packages whose tests start no servers.
-UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart)(/|$$)'
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|recipes)(/|$$)'
 
 .PHONY: help
 help: ## List the targets
@@ -75,7 +75,7 @@ test-unit: ## Run the tests that need no servers
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
 test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe ./test/recipes
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done
@@ -157,6 +157,7 @@ image: ## Build the container image IMAGE, with docker or buildah
 servers: ## Build and fetch the servers into the cache
 	go run ./hack/dev binaries
 	go run ./hack/dev keycloak-dist
+	go run ./hack/dev consumers
 
 .PHONY: tools
 tools: $(TOOLS)/complete ## Build the tools into the cache

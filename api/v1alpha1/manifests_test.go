@@ -16,7 +16,7 @@ var yamlFence = regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```")
 func TestManifestsThatWeShow(t *testing.T) {
 	plurals := map[string]string{"TokenGrant": "tokengrants", "TokenIssuer": "tokenissuers", "ClusterTokenIssuer": "clustertokenissuers"}
 	seen := map[string]int{}
-	for _, pattern := range []string{"../../config/samples/*.yaml", "../../docs/*.md", "../../README.md"} {
+	for _, pattern := range []string{"../../config/samples/*.yaml", "../../docs/*.md", "../../docs/recipes/*.md", "../../README.md"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("%s matches nothing: %v", pattern, err)

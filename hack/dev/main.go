@@ -44,7 +44,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true, // main prints them
 	}
-	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), helmCommand(), distCommand(), clusterCommand())
+	root.AddCommand(demoCommand(), upCommand(), downCommand(), statusCommand(), binariesCommand(), helmCommand(), distCommand(), clusterCommand(), consumersCommand())
 	return root
 }
 
@@ -152,6 +152,24 @@ func distCommand() *cobra.Command {
 					return err
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), dir)
+			}
+			return nil
+		},
+	}
+}
+
+func consumersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "consumers",
+		Short: "Build rclone and fetch Envoy, for the tests of docs/recipes, into the cache and print their paths",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, prepare := range []func(context.Context) (string, error){stack.Rclone, stack.Envoy} {
+				path, err := prepare(cmd.Context())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), path)
 			}
 			return nil
 		},
