@@ -153,6 +153,18 @@ image: ## Build the container image IMAGE, with docker or buildah
 	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) $(IMAGE_ARGS) .; \
 	else echo "make image needs buildah, or docker with a daemon that runs" >&2; exit 1; fi
 
+# The tools for the documents are pinned, with hashes, in docs/requirements.txt.
+MKDOCS = $(CACHE)/docs/$(shell { cat docs/requirements.txt; python3 --version; } 2>&1 | git hash-object --stdin | cut -c1-16)
+.PHONY: docs
+docs: $(MKDOCS)/complete ## Build the documents as a site into dist/docs; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(MKDOCS)/bin/mkdocs build --strict
+
+$(MKDOCS)/complete:
+	@echo "installing mkdocs-material from docs/requirements.txt (a minute, once)"
+	python3 -m venv --clear $(MKDOCS)
+	$(MKDOCS)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement docs/requirements.txt
+	touch $@
+
 .PHONY: servers
 servers: ## Build and fetch the servers into the cache
 	go run ./hack/dev binaries
