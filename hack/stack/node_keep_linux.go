@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,6 +30,11 @@ const cgroupRoot = "/sys/fs/cgroup"
 // program that started it was killed. This program must have the hidden command
 // that calls InitNode.
 func KeepNode(ctx context.Context, dir string, initCommand ...string) error {
+	// A program with several threads that is killed sends its children SIGTERM for each of them. The second must not
+	// end the cleaning up that the first began.
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
 	sweepCgroups()
 	own := cgroup(os.Getpid())
 	defer removeCgroup(context.WithoutCancel(ctx), own)

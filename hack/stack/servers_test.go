@@ -31,11 +31,24 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentVariable); dir != "" {
 		actAsParent(dir)
 	}
+	if dir := os.Getenv(nodeParentVariable); dir != "" {
+		actAsNodeParent(dir)
+	}
 	os.Exit(m.Run())
 }
 
 func actAsParent(dir string) {
 	if _, err := StartControlPlane(context.Background(), ControlPlaneOptions{Place: Place{Dir: dir}}); err != nil {
+		panic(err)
+	}
+	select {}
+}
+
+// nodeParentVariable makes the test binary a program that starts a node and waits to be killed.
+const nodeParentVariable = "STACK_TEST_NODE_PARENT"
+
+func actAsNodeParent(dir string) {
+	if _, err := startNode(context.Background(), Place{Dir: dir}); err != nil {
 		panic(err)
 	}
 	select {}

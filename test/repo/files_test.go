@@ -20,7 +20,7 @@ func files(t *testing.T, extensions ...string) []string {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", ".demo"}, entry.Name()):
+		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", ".demo", ".cluster"}, entry.Name()):
 			return filepath.SkipDir
 		case entry.Type().IsRegular() && (len(extensions) == 0 || slices.Contains(extensions, filepath.Ext(path))):
 			relative, err := filepath.Rel(root, path)
