@@ -47,7 +47,7 @@ func emptyCluster(t *testing.T) *cluster {
 	}
 	c := newCluster(t)
 	t.Cleanup(func() {
-		_, _, _ = try(t, shared.helm[4], "uninstall", release, "--namespace", namespace, "--kubeconfig", c.Kubeconfig, "--ignore-not-found")
+		run(t, shared.helm[4], "uninstall", release, "--namespace", namespace, "--kubeconfig", c.Kubeconfig, "--ignore-not-found")
 		c.kubectl(t, "delete", "customresourcedefinitions", "--selector", "app.kubernetes.io/name=tokengrant")
 		c.kubectl(t, "delete", "secrets", "--namespace", namespace, "--all")
 		for _, ns := range []string{"apps", "batch"} {
