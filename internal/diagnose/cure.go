@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -93,7 +94,12 @@ func (w *walk) cureAllow() []string {
 	if len(audiences) == 0 {
 		audiences = []string{"*"}
 	}
-	rule := `{"namespaces":["` + w.grant.Namespace + `"],"audiences":["` + strings.Join(audiences, `","`) + `"]}`
+	rule := `{"namespaces":["` + w.grant.Namespace + `"],"audiences":["` + strings.Join(audiences, `","`) + `"]`
+	if user := w.requestedSubject(); user != "" {
+		quoted, _ := json.Marshal(user) // A string always has a JSON form.
+		rule += `,"requestedSubjects":[` + string(quoted) + `]`
+	}
+	rule += "}"
 	if len(w.issuer.allow) == 0 {
 		return []string{"kubectl patch clustertokenissuer " + w.issuerName() + " --type=merge -p " + shell(`{"spec":{"allow":[`+rule+`]}}`)}
 	}

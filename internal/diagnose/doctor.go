@@ -76,11 +76,15 @@ type walk struct {
 	own, exchanged         *keycloak.Token
 	ownErr, exchangeErr    error
 	ownClaims, finalClaims *keycloak.Claims
+	// opened is the refresh token of a session that the walk has to end.
+	opened sensitive.String
 	// user is who Nextcloud says the token is.
 	user string
 	// asked is the time before the token that would be published was asked for.
 	asked time.Time
 }
+
+const stepMintName = "mint"
 
 // line is the order of the steps.
 var line = []struct {
@@ -91,7 +95,7 @@ var line = []struct {
 	{"discovery", (*walk).stepDiscovery},
 	{"credential", (*walk).stepCredential},
 	{"authenticate", (*walk).stepAuthenticate},
-	{"mint", (*walk).stepMint},
+	{stepMintName, (*walk).stepMint},
 	{"exchange", (*walk).stepExchange},
 	{"audience", (*walk).stepAudience},
 	{"verify", (*walk).stepVerify},
@@ -115,6 +119,7 @@ func (w *walk) run(ctx context.Context) *Report {
 		stopped = stopped || s.Result == Broken || s.Result == Unknown
 		w.report.Steps = append(w.report.Steps, s)
 	}
+	w.endSession(ctx)
 	w.report.close()
 	return w.report
 }

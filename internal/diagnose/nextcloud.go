@@ -119,7 +119,7 @@ func (w *walk) stepNoAudience(ctx context.Context) Step {
 }
 
 func (w *walk) hasTokenWithoutAudience() bool {
-	return w.subject() == nil && w.ownClaims != nil && len(w.ownClaims.Audience) == 0
+	return w.subject() == nil && w.requestedSubject() == "" && w.ownClaims != nil && len(w.ownClaims.Audience) == 0
 }
 
 func (w *walk) acceptsWithoutAudience(ctx context.Context, nc nextcloud.Client) bool {

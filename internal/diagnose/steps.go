@@ -108,6 +108,8 @@ func (w *walk) stepMint(ctx context.Context) Step {
 		return w.mintSubject(ctx)
 	case w.ownErr != nil:
 		return failure(w.ownErr, w.cureClient)
+	case w.requestedSubject() != "":
+		return w.impersonate(ctx)
 	}
 	return w.readOwn(ctx)
 }

@@ -1,0 +1,67 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/keycloak"
+)
+
+// requestedSubject is the user as whom the grant acts; empty for most.
+func (w *walk) requestedSubject() string {
+	if e := w.exchange(); e != nil {
+		return e.RequestedSubject
+	}
+	return ""
+}
+
+// impersonate opens a session of the requested user, as the operator does once. It lasts as long as the walk.
+func (w *walk) impersonate(ctx context.Context) Step {
+	user := w.requestedSubject()
+	token, err := w.oauth().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{RequestedSubject: user, Scopes: w.scopes()})
+	if err != nil {
+		return failure(err, w.cureImpersonation)
+	}
+	w.own, w.opened = &token, token.RefreshToken
+	s := w.readOwn(ctx)
+	c := w.ownClaims
+	if c == nil || c.Username == user || c.Subject == user {
+		return s
+	}
+	return broken(v1alpha1.ReasonTokenNotVerified, nil, "TokenNotVerified: asked for a token of user %q, the issuer gave one of %q (sub %q): write the user as Keycloak does", user, c.Username, c.Subject)
+}
+
+// endSession ends the session that the walk has opened, and says so in the step that opened it.
+func (w *walk) endSession(ctx context.Context) {
+	if w.opened.IsZero() {
+		return
+	}
+	err := w.oauth().Logout(ctx, w.opened)
+	for i := range w.report.Steps {
+		s := &w.report.Steps[i]
+		switch {
+		case s.Name != stepMintName:
+		case err == nil:
+			s.Message += "; the session that this took has been ended"
+		default:
+			s.Message += fmt.Sprintf("; the session that this took was not ended, to do so at Keycloak: Users, %s, Sessions, Sign out", w.requestedSubject())
+			if s.Result == OK {
+				s.Result = Warning
+			}
+		}
+	}
+}
+
+func (w *walk) cureImpersonation(e *keycloak.Error) []string {
+	switch e.Reason {
+	case keycloak.ReasonImpersonationUnsupported:
+		return []string{"kc.sh start --features=token-exchange:v1  # a preview; the other features of this Keycloak stand in the same list"}
+	case keycloak.ReasonImpersonationForbidden:
+		return w.kcadm("",
+			"kcadm.sh add-roles -r REALM --uusername "+shell("service-account-"+strings.ToLower(w.account.ClientID))+" --cclientid realm-management --rolename impersonation",
+			"kcadm.sh get users -r REALM -q exact=true -q username="+shell(w.requestedSubject())+" --fields username,enabled")
+	}
+	return w.cureExchange(e)
+}
