@@ -78,7 +78,7 @@ func (r *GrantReconciler) refreshToken(g *gathered, s *session) (sensitive.Strin
 	case s.Source == login.source && ours:
 		return s.RefreshToken, nil
 	case login.token.IsZero():
-		return sensitive.String{}, relogin(g.grant, failf(v1alpha1.ReasonReloginRequired, "the session is of client %q at %s, and this TokenGrant names another: log in again, and store the new token", s.ClientID, s.Issuer))
+		return sensitive.String{}, relogin(g.grant, failf(v1alpha1.ReasonReloginRequired, "the session is of client %q at %s, and this TokenGrant names another client or issuer now", s.ClientID, s.Issuer))
 	}
 	token, err := r.Keys.Decrypt(login.token)
 	if err != nil {
@@ -108,8 +108,8 @@ func relogin(grant *v1alpha1.TokenGrant, err error) error {
 	if other != nil || failed.reason != v1alpha1.ReasonReloginRequired || s == nil || s.OfflineTokenSecretRef == nil {
 		return err
 	}
-	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: fmt.Sprintf("%s in key %q of Secret %q: kubectl tokengrant login %s -n %s --secret %s --key %s --overwrite",
-		failed.message, s.OfflineTokenSecretRef.Key, s.OfflineTokenSecretRef.Name, grant.Name, grant.Namespace, s.OfflineTokenSecretRef.Name, s.OfflineTokenSecretRef.Key)}
+	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: fmt.Sprintf("%s. The user logs in again by: kubectl tokengrant login %s -n %s --secret %s --key %s --overwrite",
+		failed.message, grant.Name, grant.Namespace, s.OfflineTokenSecretRef.Name, s.OfflineTokenSecretRef.Key)}
 }
 
 // exchangeOf narrows a token of a session to the audience of the grant.

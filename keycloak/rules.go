@@ -76,6 +76,7 @@ var rules = []rule{
 	{op: opLogout, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
 	{op: opRevocation, code: "invalid_request", says: "Unmatching clients", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
 	{op: opRefresh, code: "invalid_grant", says: "User disabled", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "enable the user: the session is still there"},
+	{op: opRefresh, code: "not_allowed", says: "Offline tokens not allowed", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "give the user the role offline_access, and client {client} the optional scope offline_access: the session is still there"},
 	{op: opRefresh, code: "invalid_grant", says: "Maximum allowed refresh token reuse exceeded", reason: ReasonReloginRequired, class: Refused, hint: "the refresh token was used twice, by somebody else too or after a lost answer, and that ended the session: log in again; the realm setting \"Refresh Token Max Reuse\" 1 survives one lost answer"},
 	{op: opRefresh, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session of the refresh token has ended (logged out, revoked or expired): log in again with client {client}, and the scope offline_access, and store the new token"},
 	{op: opLogout, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session has ended already"},

@@ -32,6 +32,7 @@ var unrecorded = []struct {
 	{opJWTBearer, "unsupported_grant_type", "", 400, ReasonGrantTypeUnsupported, Refused, ""},
 	{opImpersonation, "unsupported_grant_type", "", 400, ReasonImpersonationUnsupported, Refused, ""},
 	{opRefresh, "invalid_grant", "User disabled", 400, ReasonSubjectTokenInvalid, Refused, ""},
+	{opRefresh, "not_allowed", "Offline tokens not allowed for the user or client", 400, ReasonSubjectTokenInvalid, Refused, ""},
 	{opDeviceAuthorization, "unauthorized_client", "Client is not allowed to initiate OAuth 2.0 Device Authorization Grant. The flow is disabled for the client.", 400, ReasonGrantTypeUnsupported, Refused, ""},
 	{opClientCredentials, "invalid_client", "Missing client_id parameter", 400, ReasonClientRejected, Refused, methodSecretBasic},
 	{opClientCredentials, "invalid_client", "Unable to load public key", 400, ReasonClientRejected, Refused, methodPrivateKeyJWT},

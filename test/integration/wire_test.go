@@ -32,6 +32,11 @@ type wire struct {
 
 var errCut = errors.New("the connection is cut")
 
+// killedAt cuts an operator off at a request: before it reaches the API server, or after.
+func killedAt(at func(*http.Request) bool, reaches bool) *wire {
+	return &wire{at: at, reaches: reaches, kills: true, hit: make(chan struct{})}
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
