@@ -22,6 +22,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Reason + ": " + e.Message }
 
+// Outcome is the reason, for metrics and traces.
+func (e *Error) Outcome() string { return e.Reason }
+
 func failure(v Verdict) *Error {
 	return &Error{Reason: v.Reason, Message: v.Message, RetryAfter: v.RetryAfter}
 }
@@ -95,6 +98,18 @@ func loginRefused(code int, q question) Verdict {
 	return verdict(Rejected, ReasonCredential, "Nextcloud refuses user %s and this password: it is wrong, or the account is disabled (occ user:enable), "+
 		"or a second factor is enforced for it. It is not tried again before it changes, because 11 refused passwords shut out "+
 		"everybody at this address for half an hour; to set one: occ user:resetpassword %s", user, user)
+}
+
+// onPurpose ends the refusal of a member of a group that must not be, most often admin: whoever holds an app password of
+// an administrator can do everything there, and it does not expire.
+const onPurpose = "; or take the group out of expect.notInGroups, if this account is meant to be the one"
+
+// what names what is asked about.
+func (h Hints) what() string {
+	if h.AppPassword {
+		return "app password"
+	}
+	return "token"
 }
 
 // appPasswordRefused explains the refusal of an app password.

@@ -91,10 +91,10 @@ func judgeUser(doc envelope, q question) Verdict {
 		return verdict(Unknown, ReasonInvalid, "%s answers 200 to GET cloud/user and names no user", q.host)
 	}
 	id := data.identity()
-	v := verdict(Accepted, "", "Nextcloud accepts the token as user %s", quote(id.User))
+	v := verdict(Accepted, "", "Nextcloud accepts the %s as user %s", q.hints.what(), quote(id.User))
 	switch e := q.expect; {
 	case e.User != "" && e.User != id.User:
-		v = wrongUser(id, e)
+		v = wrongUser(id, q)
 	case !id.Enabled:
 		v = verdict(Rejected, ReasonForbidden, "user %s is disabled: occ user:enable %s", quote(id.User), quote(id.User))
 	case data.Groups == nil && len(e.Groups)+len(e.NotInGroups) > 0:
@@ -107,6 +107,9 @@ func judgeUser(doc envelope, q question) Verdict {
 		} else if banned := within(e.NotInGroups, id.Groups); len(banned) > 0 {
 			v = verdict(Rejected, ReasonForbidden, "user %s is in the group %s and must not be: occ group:removeuser %s %s",
 				quote(id.User), quoteAll(banned), quote(banned[0]), quote(id.User))
+			if q.hints.AppPassword {
+				v.Message = clip(v.Message+onPurpose, maxMessage)
+			}
 		}
 	}
 	v.Identity = id

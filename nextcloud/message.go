@@ -29,7 +29,12 @@ func verdict(o Outcome, reason, format string, args ...any) Verdict {
 }
 
 // wrongUser points at the mapping that most likely made the difference.
-func wrongUser(id *Identity, e Expect) Verdict {
+func wrongUser(id *Identity, q question) Verdict {
+	e := q.expect
+	if q.hints.AppPassword {
+		return verdict(Rejected, ReasonWrongUser, "the login of %s is user %s, expected %s: log in as that user, or correct expect.user",
+			nameOf(q.hints), quote(id.User), quote(e.User))
+	}
 	cure := "user_oidc takes the user id from a claim: occ user_oidc:provider NAME --mapping-uid=CLAIM"
 	if hashed.MatchString(id.User) {
 		cure = "user_oidc hashes user ids by default: occ user_oidc:provider NAME --unique-uid=0, or expect the hash"

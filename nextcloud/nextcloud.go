@@ -34,6 +34,8 @@ type Hints struct {
 	NewKey bool
 	// AcceptedBefore: this Nextcloud accepted this identity earlier.
 	AcceptedBefore bool
+	// AppPassword: what is asked about is an app password of Username, and no token of an issuer.
+	AppPassword bool
 	// Username, Issuer and Audience are the token's claims.
 	Username, Issuer string
 	Audience         []string

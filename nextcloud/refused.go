@@ -2,6 +2,7 @@ package nextcloud
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -9,6 +10,9 @@ import (
 // cannot reach itself, so the message lists the causes, the likeliest first, as far as they fit. says is the server's
 // own word; challenged, that it knows the user and refuses the login.
 func refused(says string, challenged bool, h Hints) Verdict {
+	if h.AppPassword {
+		return appPasswordRefused(http.StatusUnauthorized, question{hints: h})
+	}
 	stale := h.NewKey && h.AcceptedBefore && !challenged
 	message := "Nextcloud does not take the token" + says + ", likely because: "
 	if stale {
