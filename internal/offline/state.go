@@ -22,6 +22,16 @@ type State struct {
 	Issuer, ClientID string
 	// User is as whom the client acts in the session; empty where the user has logged in.
 	User string
+
+	// AppPasswords that are not deleted at their Nextcloud yet, the newest last.
+	AppPasswords []AppPassword
+	// Login is the latest try to make one, unless that succeeded.
+	Login *Login
+}
+
+// Empty says that there is nothing to lose.
+func (s State) Empty() bool {
+	return s.RefreshToken.IsZero() && len(s.AppPasswords) == 0 && s.Login == nil
 }
 
 // wire is how a State looks before it is encrypted.
@@ -31,6 +41,9 @@ type wire struct {
 	Issuer       string `json:"issuer,omitempty"`
 	ClientID     string `json:"clientID,omitempty"`
 	User         string `json:"user,omitempty"`
+
+	AppPasswords []wireAppPassword `json:"appPasswords,omitempty"`
+	Login        *Login            `json:"login,omitempty"`
 }
 
 // Seal encrypts a state with the first key.
@@ -39,7 +52,7 @@ func (k Keyring) Seal(s State) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := json.Marshal(wire{s.Source, s.RefreshToken.Reveal(), s.Issuer, s.ClientID, s.User}) //nolint:gosec // it is encrypted right below
+	plain, err := json.Marshal(wire{s.Source, s.RefreshToken.Reveal(), s.Issuer, s.ClientID, s.User, toWire(s.AppPasswords), s.Login}) //nolint:gosec // it is encrypted right below
 	if err != nil {
 		return nil, errors.New("a state without a JSON form") // The cause could quote it.
 	}
@@ -60,7 +73,7 @@ func (k Keyring) Open(sealed []byte) (State, error) {
 	if json.Unmarshal(plain, &w) != nil {
 		return State{}, errors.New("what was decrypted is no state of this operator")
 	}
-	return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User}, nil
+	return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User, fromWire(w.AppPasswords), w.Login}, nil
 }
 
 // Decrypt gives the text that other software encrypted with one of the keys, as older set-ups keep refresh tokens. What
