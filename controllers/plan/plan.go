@@ -17,6 +17,12 @@ type Input struct {
 	UID string
 	// Refresh is the margin that the user asks for.
 	Refresh v1alpha1.Refresh
+	// RotateAfter is the age at which an app password is replaced.
+	RotateAfter time.Duration
+	// RetireAt is when app passwords that were replaced are to be deleted; zero for never.
+	RetireAt time.Time
+	// Rejected says that Nextcloud does not take the held app password any more, which it took before.
+	Rejected bool
 	// Suspended stops minting and checking.
 	Suspended bool
 	// Inputs is what a token would be minted from now.
@@ -61,6 +67,8 @@ type Decision struct {
 	MintReason string
 	// Check says that the held token must be checked now.
 	Check bool
+	// Retire says that app passwords that were replaced must be deleted now.
+	Retire bool
 	// Usable says that the held token is what the spec asks for and valid now; otherwise UnusableReason says why not.
 	Usable         bool
 	UnusableReason v1alpha1.Reason
@@ -74,16 +82,17 @@ type Decision struct {
 func Decide(in Input) Decision {
 	var d Decision
 	if in.Held != nil {
-		d.RefreshAt = RefreshAt(in.UID, in.Held.Token.IssuedAt.Time, in.Held.Token.ExpiresAt.Time, in.Refresh)
+		d.RefreshAt = in.Held.RefreshAt(in.UID, in.Refresh, in.RotateAfter)
 	}
 	d.UnusableReason = first(usable, in)
 	d.Usable = d.UnusableReason == ""
-	if d.Usable {
+	if d.Usable && !in.Held.Token.ExpiresAt.IsZero() {
 		d.wakeAt(in.Held.Token.ExpiresAt.Time)
 	}
 	if in.Suspended {
 		return d
 	}
+	d.planRetirement(in)
 	if d.MintReason = first(mint, in); d.MintReason != "" {
 		switch next := in.backoffEnd(in.Failure); {
 		case in.Failure != nil && HandlingOf(in.Failure.Reason) == Stalled:
@@ -92,6 +101,9 @@ func Decide(in Input) Decision {
 			d.wakeAt(next)
 		default:
 			d.Mint = true
+			if d.MintReason == MintRejected {
+				d.wakeAt(in.Now.Add(time.Second)) // A check has found it out, and nobody else wakes after that.
+			}
 		}
 	} else {
 		d.wakeAt(d.RefreshAt)
@@ -140,7 +152,7 @@ func (in Input) backoffEnd(f *Failure) time.Time {
 	}
 	var lifeLeft time.Duration
 	if in.Held != nil {
-		lifeLeft = in.Held.Token.ExpiresAt.Sub(f.At)
+		lifeLeft = in.Held.lifeLeft(f.At)
 	}
 	return f.At.Add(Backoff(in.UID, *f, lifeLeft))
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
@@ -23,6 +24,8 @@ type Record struct {
 	Request string `json:"request,omitempty"`
 	// KeyID is the kid of the token's signature: Nextcloud may not know a new key yet.
 	KeyID string `json:"keyID,omitempty"`
+	// Name is that of an app password, which Nextcloud lists it by; no two of a grant share one. A token has none.
+	Name string `json:"name,omitempty"`
 }
 
 // ParseRecord reads a record. A Secret without a sound one holds no token that we know.
@@ -31,7 +34,7 @@ func ParseRecord(annotation string) (*Record, error) {
 	if err := json.Unmarshal([]byte(annotation), &r); err != nil {
 		return nil, fmt.Errorf("reading annotation %s: %w", v1alpha1.PublishedAnnotation, err)
 	}
-	if r.Token.IssuedAt.IsZero() || !r.Token.ExpiresAt.After(r.Token.IssuedAt.Time) {
+	if r.Token.IssuedAt.IsZero() || r.Name == "" && !r.Token.ExpiresAt.After(r.Token.IssuedAt.Time) {
 		return nil, fmt.Errorf("reading annotation %s: it has no life time", v1alpha1.PublishedAnnotation)
 	}
 	return &r, nil
@@ -40,7 +43,28 @@ func ParseRecord(annotation string) (*Record, error) {
 // SameMint says that two records are of one token. Times alone do not tell: they have whole seconds.
 func (r Record) SameMint(o Record) bool {
 	return r.Token.IssuedAt.Equal(&o.Token.IssuedAt) && r.Token.ExpiresAt.Equal(&o.Token.ExpiresAt) &&
-		r.Inputs == o.Inputs && r.Credential == o.Credential && r.Request == o.Request && r.KeyID == o.KeyID
+		r.Inputs == o.Inputs && r.Credential == o.Credential && r.Request == o.Request && r.KeyID == o.KeyID && r.Name == o.Name
+}
+
+// Expired says that the token's life is over. An app password has no end.
+func (r Record) Expired(now time.Time) bool {
+	return r.Name == "" && !now.Before(r.Token.ExpiresAt.Time)
+}
+
+// RefreshAt is when what the record describes is to be replaced: a token before it expires, an app password at its age.
+func (r Record) RefreshAt(uid string, refresh v1alpha1.Refresh, rotateAfter time.Duration) time.Time {
+	if r.Name != "" {
+		return RotateAt(uid, r.Token.IssuedAt.Time, rotateAfter)
+	}
+	return RefreshAt(uid, r.Token.IssuedAt.Time, r.Token.ExpiresAt.Time, refresh)
+}
+
+// lifeLeft is 0 without an end.
+func (r Record) lifeLeft(now time.Time) time.Duration {
+	if r.Name != "" {
+		return 0
+	}
+	return r.Token.ExpiresAt.Sub(now)
 }
 
 // Marshal writes a record.

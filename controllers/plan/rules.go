@@ -13,6 +13,7 @@ const (
 	MintInputsChanged     = "InputsChanged"
 	MintCredentialChanged = "CredentialChanged"
 	MintRequested         = "Requested"
+	MintRejected          = "Rejected"
 	MintDue               = "Due"
 )
 
@@ -25,6 +26,7 @@ var (
 		when(inputsChanged, MintInputsChanged),
 		when(credentialChanged, MintCredentialChanged),
 		when(requested, MintRequested),
+		when(rejected, MintRejected),
 		when(due, MintDue),
 	}
 	usable = []rule{
@@ -40,9 +42,10 @@ func lost(in Input) bool              { return in.Lost }
 func inputsChanged(in Input) bool     { return in.Held.Inputs != in.Inputs.Token }
 func credentialChanged(in Input) bool { return in.Held.Credential != in.Inputs.Credential }
 func requested(in Input) bool         { return in.Request != "" && in.Request != in.Held.Request }
-func expired(in Input) bool           { return !in.Now.Before(in.Held.Token.ExpiresAt.Time) }
+func rejected(in Input) bool          { return in.Rejected && !in.Now.Before(in.remakeAt()) }
+func expired(in Input) bool           { return in.Held.Expired(in.Now) }
 func due(in Input) bool {
-	return !in.Now.Before(RefreshAt(in.UID, in.Held.Token.IssuedAt.Time, in.Held.Token.ExpiresAt.Time, in.Refresh))
+	return !in.Now.Before(in.Held.RefreshAt(in.UID, in.Refresh, in.RotateAfter))
 }
 
 func when(applies func(Input) bool, reason string) rule {
@@ -82,7 +85,7 @@ func HandlingOf(reason v1alpha1.Reason) Handling {
 		v1alpha1.ReasonNextcloudUnreachable, v1alpha1.ReasonNextcloudMaintenance, v1alpha1.ReasonSecretNotWritten:
 		return Retry
 	case v1alpha1.ReasonPending, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady,
-		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonSecretConflict:
+		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialRejected, v1alpha1.ReasonSecretConflict:
 		return Stalled
 	default:
 		return Refused

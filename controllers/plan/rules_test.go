@@ -71,7 +71,7 @@ func TestWhyATokenIsMinted(t *testing.T) {
 
 // TestOrderOfMintRules starts with every rule applying and takes one cause away after the other.
 func TestOrderOfMintRules(t *testing.T) {
-	in := Input{Now: noon, UID: "uid-1", Inputs: Inputs{Token: "token-2", Credential: "credential-2"}, Request: "request-2", Lost: true}
+	in := Input{Now: noon, UID: "uid-1", Inputs: Inputs{Token: "token-2", Credential: "credential-2"}, Request: "request-2", Lost: true, Rejected: true}
 	var got []string
 	for _, cure := range []func(){
 		func() {},
@@ -80,12 +80,13 @@ func TestOrderOfMintRules(t *testing.T) {
 		func() { in.Inputs.Token = in.Held.Inputs },
 		func() { in.Inputs.Credential = in.Held.Credential },
 		func() { in.Request = in.Held.Request },
+		func() { in.Rejected = false },
 		func() { in.Held = fresh().Held },
 	} {
 		cure()
 		got = append(got, first(mint, in))
 	}
-	want := []string{MintMissing, MintLost, MintInputsChanged, MintCredentialChanged, MintRequested, MintDue, ""}
+	want := []string{MintMissing, MintLost, MintInputsChanged, MintCredentialChanged, MintRequested, MintRejected, MintDue, ""}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
@@ -160,6 +161,7 @@ func TestHandlingOfReasons(t *testing.T) {
 			v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady,
 			v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonSecretConflict,
 		}},
+		{"a refused login waits for its Secret, because another try may shut everybody out", Stalled, []v1alpha1.Reason{v1alpha1.ReasonCredentialRejected}},
 		{"a server that said no is asked again slowly, because no watch tells of its cure", Refused, []v1alpha1.Reason{
 			v1alpha1.ReasonClientRejected, v1alpha1.ReasonServiceAccountDisabled, v1alpha1.ReasonGrantTypeUnsupported,
 			v1alpha1.ReasonExchangeNotEnabled, v1alpha1.ReasonAudienceNotAvailable, v1alpha1.ReasonScopeInvalid,
