@@ -29,22 +29,17 @@ func (r *GrantReconciler) checkMinted(ctx context.Context, g *gathered, m *minte
 
 func sameIdentity(a, b *plan.Record) bool {
 	return a.Token.Subject == b.Token.Subject && a.Token.Username == b.Token.Username && a.Inputs == b.Inputs &&
-		a.KeyID == b.KeyID && slices.Equal(a.Token.Audience, b.Token.Audience)
+		a.KeyID == b.KeyID && a.Name == b.Name && slices.Equal(a.Token.Audience, b.Token.Audience)
 }
 
 func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (v *nextcloud.Verdict, err error) {
 	ctx, end := stage.Begin(ctx, stage.Check)
 	defer func() { end(verdictError(v, err)) }()
 	c := g.grant.Spec.Nextcloud
-	authorities, err := r.Issuers.authorities(ctx, g.grant.Namespace, c.CARef)
+	nc, err := r.cloud(ctx, g, string(c.URL))
 	if err != nil {
 		return nil, err
 	}
-	hc, err := r.nextclouds.client(string(c.URL), authorities, r.Issuers)
-	if err != nil {
-		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
-	}
-	nc := nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: r.Issuers.UserAgent}
 	hints := hintsFor(g, m)
 	verdict := nc.Check(ctx, m.token,
 		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}, hints)
@@ -56,9 +51,34 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 	return &verdict, ctx.Err()
 }
 
+// cloud gives the connection to a Nextcloud of the grant. Where the authorities are gone with the grant, or the spec has
+// dropped them, what was made there is ended through the connection that it was made with.
+func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string) (nextcloud.Client, error) {
+	c, nc := g.grant.Spec.Nextcloud, nextcloud.Client{URL: target, HTTP: g.past.cloud, UserAgent: r.Issuers.UserAgent}
+	var ref *v1alpha1.CARef
+	if c != nil {
+		ref = c.CARef
+	}
+	authorities, err := r.Issuers.authorities(ctx, g.grant.Namespace, ref)
+	if nc.HTTP != nil && (c == nil || err != nil && !g.grant.DeletionTimestamp.IsZero()) {
+		return nc, nil
+	}
+	if err != nil {
+		return nextcloud.Client{}, err
+	}
+	if nc.HTTP, err = r.nextclouds.client(target, authorities, r.Issuers); err != nil {
+		return nextcloud.Client{}, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
+	}
+	g.past.cloud = nc.HTTP
+	return nc, nil
+}
+
 // hintsFor tells what we know and Nextcloud's uniform 401 does not say.
 func hintsFor(g *gathered, m *minted) nextcloud.Hints {
 	known := g.grant.Status.Nextcloud // It keeps the user that Nextcloud named once.
+	if m.record.Name != "" {
+		return nextcloud.Hints{AppPassword: true, Username: m.record.Token.Username}
+	}
 	return nextcloud.Hints{
 		NewKey:         g.record == nil || g.record.KeyID != m.record.KeyID,
 		AcceptedBefore: known != nil && known.User != "",

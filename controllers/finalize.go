@@ -35,12 +35,12 @@ func finalizes(grant *v1alpha1.TokenGrant) bool {
 // end ends what a deleted grant has outside the cluster: the closed list. Each is tried, whatever the others meet, and
 // finds what it needs by itself: nothing that the grant cannot do any more keeps it from ending what it did.
 func (r *GrantReconciler) end(ctx context.Context, g *gathered) []error {
-	return tryAll(ctx, g, r.revokePublished, r.endSession)
+	return tryAll(ctx, g, r.endAppPasswords, r.revokePublished, r.endSession)
 }
 
 // endFormer ends what a living grant has outside the cluster and does not ask for any more: the closed list.
 func (r *GrantReconciler) endFormer(ctx context.Context, g *gathered) []error {
-	return tryAll(ctx, g, r.endFormerSession)
+	return tryAll(ctx, g, r.endFormerSession, r.endFormerAppPasswords)
 }
 
 func tryAll(ctx context.Context, g *gathered, all ...func(context.Context, *gathered) error) []error {
@@ -63,7 +63,8 @@ func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.T
 		}
 		return 0, r.patchFinalizer(ctx, grant, controllerutil.AddFinalizer)
 	}
-	failed := r.endFormer(ctx, r.ending(grant))
+	g := r.ending(grant)
+	failed := r.endFormer(ctx, g)
 	if slices.ContainsFunc(failed, passing) {
 		ctrl.LoggerFrom(ctx).Info("Cannot end yet what the spec does not ask for any more", "cause", describe(failed))
 		return formerRetry, nil
@@ -71,7 +72,7 @@ func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.T
 	if len(failed) > 0 {
 		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "The spec has changed, and what was made for the former one was not ended: "+describe(failed))
 	}
-	if finalizes(grant) {
+	if finalizes(grant) || g.hasAppPasswords() {
 		return 0, nil
 	}
 	return 0, r.patchFinalizer(ctx, grant, controllerutil.RemoveFinalizer)

@@ -46,6 +46,10 @@ type gathered struct {
 	subject     subject
 	inputs      plan.Inputs
 
+	// login is that of a grant of an app password, and refused what Nextcloud said when it refused it.
+	login   *accountLogin
+	refused *failure
+
 	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
 	verdict *nextcloud.Verdict
 }
@@ -72,7 +76,7 @@ func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant
 // gatherSource finds out where the token comes from.
 func (r *GrantReconciler) gatherSource(ctx context.Context, g *gathered) error {
 	if g.grant.Spec.AppPassword != nil {
-		return failf(v1alpha1.ReasonInvalidSpec, "spec.appPassword cannot be served yet")
+		return r.gatherAppPassword(ctx, g)
 	}
 	if err := r.gatherIssuer(ctx, g); err != nil {
 		return err
@@ -212,6 +216,10 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 		Held:      g.record,
 		Lost:      g.lost(),
 		Failure:   g.lastFailure(),
+
+		RotateAfter: rotateAfter(g.grant),
+		RetireAt:    g.retireAt(),
+		Rejected:    g.rejected(),
 	}
 	if gatherFailure != nil {
 		in.Failure = &plan.Failure{At: g.now, Reason: gatherFailure.reason, Count: 1}
@@ -227,30 +235,6 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 // lost says that the Secret cannot be what the spec asks for with the token that it held.
 func (g *gathered) lost() bool {
 	return (g.drift == publish.Data || g.drift == publish.Missing || g.reshaped) && g.held() == nil
-}
-
-// tried names what an attempt is made with. When it has changed, the next attempt need not wait for the backoff.
-func (g *gathered) tried() string {
-	return plan.HashInputs(g.inputs.Token, g.inputs.Credential, g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
-		fmt.Sprint(g.grant.Generation), g.issuer.key(), fmt.Sprint(g.issuer.object.GetGeneration()))
-}
-
-// lastFailure is the failure whose backoff still counts: from memory, or after a restart from the status.
-func (g *gathered) lastFailure() *plan.Failure {
-	if f := g.past.failure; f != nil {
-		if g.issuer.object != nil && (g.past.tried != g.tried() || g.outlived(f.Reason, f.At)) {
-			return nil
-		}
-		return f
-	}
-	s := g.grant.Status
-	if g.past.tried != "" || s.ConsecutiveFailures == 0 || s.LastAttempt == nil || s.ObservedGeneration != g.grant.Generation {
-		return nil
-	}
-	if plan.HandlingOf(s.LastAttempt.Reason) == plan.Stalled {
-		return nil // What was missing is there now, or gathering would have failed.
-	}
-	return &plan.Failure{At: s.LastAttempt.Time.Time, Reason: s.LastAttempt.Reason, Count: s.ConsecutiveFailures}
 }
 
 func (g *gathered) planCheck() *plan.Check {

@@ -15,6 +15,11 @@ func (g *gathered) held() *minted {
 	if m := g.past.minted; m != nil && g.record != nil && m.record.SameMint(*g.record) {
 		return m
 	}
+	if g.record != nil {
+		if p := g.appPassword(g.record.Name); p != nil {
+			return &minted{token: p.Password, record: *g.record}
+		}
+	}
 	if g.record == nil || g.record.Shape != "" || g.drift == publish.Data {
 		return nil
 	}
@@ -22,6 +27,10 @@ func (g *gathered) held() *minted {
 }
 
 func fromSecret(s *corev1.Secret, record *plan.Record) *minted {
+	if record.Name != "" {
+		password := s.Data[corev1.BasicAuthPasswordKey]
+		return &minted{token: sensitive.New(string(password)), record: *record}
+	}
 	token, ok := s.Data[publish.KeyAccessToken]
 	if !ok {
 		return nil
@@ -35,8 +44,11 @@ func (g *gathered) restorable() *minted {
 	m := g.held()
 	if m == nil && g.record == nil {
 		m = g.past.minted
+		if p := g.newestAppPassword(); m == nil && p != nil && p.Published {
+			m = mintedFrom(p)
+		}
 	}
-	if m == nil || !g.now.Before(m.record.Token.ExpiresAt.Time) {
+	if m == nil || m.record.Expired(g.now) || (m.record.Name != "") != (g.grant.Spec.AppPassword != nil) {
 		return nil
 	}
 	if g.inputs.Token != "" && m.record.Inputs != g.inputs.Token {
@@ -60,8 +72,7 @@ func (g *gathered) fresh(m *minted) *minted {
 	if g.record != nil && (m.record.Token.IssuedAt.Before(&g.record.Token.IssuedAt) || m.record.SameMint(*g.record)) {
 		return nil
 	}
-	token := m.record.Token
-	if !g.now.Before(plan.RefreshAt(string(g.grant.UID), token.IssuedAt.Time, token.ExpiresAt.Time, g.grant.Spec.Refresh)) {
+	if !g.now.Before(m.record.RefreshAt(string(g.grant.UID), g.grant.Spec.Refresh, rotateAfter(g.grant))) {
 		return nil
 	}
 	return m

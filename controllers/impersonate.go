@@ -137,7 +137,7 @@ func (r *GrantReconciler) wantsSession(ctx context.Context, g *gathered, s *sess
 
 // dropSession forgets a session that has ended, and deletes its Secret where the grant has no further use for it.
 func (r *GrantReconciler) dropSession(ctx context.Context, g *gathered) error {
-	if keepsSession(g.grant) {
+	if keepsSession(g.grant) || g.hasAppPasswords() {
 		s := g.past.session
 		s.Source, s.RefreshToken, s.Issuer, s.ClientID, s.User = "", sensitive.String{}, "", "", ""
 		return r.saveSession(ctx, g)

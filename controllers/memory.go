@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"net/http"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,6 +28,11 @@ type remembered struct {
 	written, sessionWritten string
 	// session is what is kept between two mints.
 	session *session
+	// login is that of an app password, as it was read last; cloud the connection that was used for it, and
+	// retireAfter the end of the pause after a deletion that failed.
+	login       *accountLogin
+	cloud       *http.Client
+	retireAfter time.Time
 	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.
 	failure *plan.Failure
 	tried   string

@@ -24,7 +24,7 @@ import (
 func (r *GrantReconciler) observed(ctx context.Context, g *gathered, out *outcome, d plan.Decision,
 	do func(context.Context, *gathered, *outcome) error,
 ) error {
-	held, name := g.record, g.issuer.label()
+	held, name := g.record, metrics.IssuerOf(g.grant)
 	ctx = watched(ctx, r.Metrics, name)
 	ctx, end := r.trace(ctx, g, d)
 	err := do(ctx, g, out)
@@ -63,8 +63,8 @@ func (r *GrantReconciler) trace(ctx context.Context, g *gathered, d plan.Decisio
 	ctx, span := r.Traces.Tracer(stage.Scope).Start(ctx, name, trace.WithAttributes( //nolint:spancheck // the returned function ends it
 		attribute.String("k8s.namespace.name", g.grant.Namespace),
 		attribute.String("tokengrant.grant", g.grant.Name),
-		attribute.String("tokengrant.issuer.kind", g.issuer.kind),
-		attribute.String("tokengrant.issuer.name", g.issuer.object.GetName()),
+		attribute.String("tokengrant.issuer.kind", g.grant.Spec.IssuerRef.Kind),
+		attribute.String("tokengrant.issuer.name", g.grant.Spec.IssuerRef.Name),
 		attribute.String("tokengrant.cause", cause),
 	))
 	return ctx, func(err error) { stage.End(span, stage.OutcomeOf(err)) } //nolint:spancheck // as said

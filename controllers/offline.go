@@ -26,7 +26,7 @@ type login struct {
 
 // keepsSession says whether a grant has a session to keep between two mints.
 func keepsSession(grant *v1alpha1.TokenGrant) bool {
-	return requestedSubject(grant) != "" || grant.Spec.Subject != nil && grant.Spec.Subject.OfflineTokenSecretRef != nil
+	return grant.Spec.AppPassword != nil || requestedSubject(grant) != "" || grant.Spec.Subject != nil && grant.Spec.Subject.OfflineTokenSecretRef != nil
 }
 
 // offlineLogin reads the token of the login. Its Secret may go once the session is kept.

@@ -54,7 +54,7 @@ func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {
 		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: o.failed.reason, Message: o.failed.message}
 	case o.minted:
 		s.ConsecutiveFailures = 0
-		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: v1alpha1.ReasonPublished, Message: "Minted, verified and published."}
+		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: v1alpha1.ReasonPublished, Message: o.wording().done}
 	case !o.waiting:
 		// Nothing is due any more: what was missing is there again, or what failed is no longer asked for.
 		s.ConsecutiveFailures = 0
@@ -72,6 +72,10 @@ func (o outcome) applyToken(s *v1alpha1.TokenGrantStatus) {
 	if !o.grant.Spec.Suspend {
 		at := seconds(o.refreshAt)
 		s.RefreshAt = &at
+	}
+	if token.ExpiresAt.IsZero() {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionLifetimeSufficient)
+		return
 	}
 	life := token.ExpiresAt.Sub(token.IssuedAt.Time)
 	margin := plan.Margin(life, o.grant.Spec.Refresh)
@@ -127,7 +131,7 @@ func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
 	}
 	message := v.Message
 	if v.Outcome == nextcloud.Accepted {
-		message = fmt.Sprintf("Nextcloud knows the token as user %q.", s.Nextcloud.User)
+		message = fmt.Sprintf("Nextcloud knows the %s as user %q.", o.wording().thing, s.Nextcloud.User)
 	}
 	o.set(s, v1alpha1.ConditionAccepted, acceptedStatus(v.Outcome), acceptedReason(v), message)
 }
@@ -156,7 +160,7 @@ func (o outcome) needsSomebody(s *v1alpha1.TokenGrantStatus, reason v1alpha1.Rea
 }
 
 func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1alpha1.Reason, string) {
-	failing := ""
+	failing, w := "", o.wording()
 	if a := s.LastAttempt; a != nil && s.ConsecutiveFailures > 0 {
 		failing = a.Message
 	}
@@ -166,13 +170,13 @@ func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1
 	case o.usable && rejected:
 		return metav1.ConditionFalse, accepted.Reason, accepted.Message
 	case o.usable && o.grant.Spec.Suspend:
-		return metav1.ConditionTrue, v1alpha1.ReasonSuspended, "The token is valid and is not refreshed, because spec.suspend is true."
+		return metav1.ConditionTrue, v1alpha1.ReasonSuspended, fmt.Sprintf("The %s is valid and is not %s, because spec.suspend is true.", w.thing, w.renewed)
 	case o.usable && failing != "":
-		return metav1.ConditionTrue, v1alpha1.ReasonPublished, fmt.Sprintf("The token is valid; its refresh fails: %s: %s", s.LastAttempt.Reason, failing)
+		return metav1.ConditionTrue, v1alpha1.ReasonPublished, fmt.Sprintf("The %s is valid; its %s fails: %s: %s", w.thing, w.renewal, s.LastAttempt.Reason, failing)
 	case o.usable:
-		return metav1.ConditionTrue, v1alpha1.ReasonPublished, fmt.Sprintf("Secret %q holds a verified token.", s.SecretName)
+		return metav1.ConditionTrue, v1alpha1.ReasonPublished, w.holds(s)
 	case o.grant.Spec.Suspend:
-		return metav1.ConditionFalse, v1alpha1.ReasonSuspended, "There is no valid token, and none is minted, because spec.suspend is true."
+		return metav1.ConditionFalse, v1alpha1.ReasonSuspended, fmt.Sprintf("There is no valid %s, and none is %s, because spec.suspend is true.", w.thing, w.made)
 	case o.unusableReason == v1alpha1.ReasonTokenExpired && failing != "":
 		return metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, fmt.Sprintf("The token has expired and its refresh fails: %s: %s", s.LastAttempt.Reason, failing)
 	case failing != "":
@@ -180,7 +184,7 @@ func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1
 	case o.unusableReason == v1alpha1.ReasonTokenExpired:
 		return metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "The token has expired; a new one is due."
 	default:
-		return metav1.ConditionFalse, v1alpha1.ReasonPending, "No token has been minted yet."
+		return metav1.ConditionFalse, v1alpha1.ReasonPending, fmt.Sprintf("No %s has been %s yet.", w.thing, w.made)
 	}
 }
 

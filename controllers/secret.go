@@ -131,12 +131,15 @@ func desiredSecret(grant *v1alpha1.TokenGrant, data map[string][]byte, record pl
 		Labels:      plainMap(grant.Spec.Secret.Labels),
 		Annotations: plainMap(grant.Spec.Secret.Annotations),
 		Data:        data,
-		Type:        corev1.SecretTypeOpaque,
+		Type:        secretType(grant),
 		Record:      recorded,
 	}, nil
 }
 
 func published(m *minted) publish.Content {
+	if m.record.Name != "" {
+		return publish.Content{Username: m.record.Token.Username, Password: m.token, IssuedAt: m.record.Token.IssuedAt.Time}
+	}
 	return publish.Content{
 		AccessToken: m.token,
 		TokenType:   m.tokenType,

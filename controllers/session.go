@@ -56,7 +56,7 @@ func (r *GrantReconciler) session(ctx context.Context, g *gathered) (*session, e
 	if _, unanswered := asFailure(err); unanswered != nil {
 		return nil, unanswered
 	}
-	if held != nil && !held.RefreshToken.IsZero() && (err != nil || read.secret == nil) {
+	if held != nil && !held.Empty() && (err != nil || read.secret == nil) {
 		held.unsaved = true
 		return held, nil //nolint:nilerr // what is wrong with the Secret is found again by the write
 	}
@@ -142,6 +142,7 @@ func (r *GrantReconciler) seal(s offline.State) ([]byte, error) {
 // and is written before the session is used again. It outlives a stop of the operator by a moment.
 func (r *GrantReconciler) keep(ctx context.Context, g *gathered, state offline.State) error {
 	s := g.past.session
+	state.AppPasswords, state.Login = s.AppPasswords, s.Login // They end by themselves, whatever the spec asks for now.
 	s.State, s.unsaved, s.access = state, true, g.access()
 	return r.saveSession(ctx, g)
 }

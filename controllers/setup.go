@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,8 @@ type Options struct {
 	UserAgent   string
 	// EncryptionKeys encrypt what is kept between two mints.
 	EncryptionKeys offline.Keyring
+	// AppPasswordOverlap is how long a replaced app password goes on working; plan.Overlap when 0.
+	AppPasswordOverlap time.Duration
 	// Metrics and Traces are told of what happens; either may be nil.
 	Metrics *metrics.Recorder
 	Traces  trace.TracerProvider
@@ -57,7 +60,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	time := clock.RealClock{}
+	now := clock.RealClock{}
 	issuers := &Issuers{
 		Reader:            mgr.GetClient(),
 		References:        NewReferences(metadata, mgr.GetAPIReader()),
@@ -66,7 +69,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Namespaces:        o.Namespaces,
 		AllowHTTP:         o.AllowHTTP,
 		UserAgent:         o.UserAgent,
-		Clock:             time,
+		Clock:             now,
 		recovery:          newRecovery(),
 	}
 	if err := tell(ctx, mgr, issuers, o); err != nil {
@@ -74,8 +77,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: time,
-		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
+		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
 	}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
@@ -84,12 +87,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		func() client.Object { return &v1alpha1.TokenIssuer{} },
 		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
 	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: time, Metrics: o.Metrics, New: create}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, New: create}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
 		}
 	}
-	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: time, Overdue: overdue})
+	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue})
 }
 
 // metadataCache is a second cache beside the manager's: of all Secrets, ConfigMaps and Namespaces, but their metadata

@@ -16,6 +16,9 @@ import (
 // a new kind of subject or of client authentication is one more case here.
 func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error) {
 	spec := g.grant.Spec
+	if spec.AppPassword != nil {
+		return r.mintAppPassword(ctx, g)
+	}
 	request := issuer.MintRequest{Subject: g.client(), SubjectToken: g.subject.token, Assertion: g.subject.assertion}
 	expect := keycloak.Expect{ClientID: g.clientID}
 	if e := spec.Exchange; e != nil {

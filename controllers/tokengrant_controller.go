@@ -32,6 +32,8 @@ type GrantReconciler struct {
 	Clock    clock.PassiveClock
 	// Keys encrypt what is kept between two mints.
 	Keys offline.Keyring
+	// Overlap is how long an app password goes on working after its successor was published; plan.Overlap when 0.
+	Overlap time.Duration
 	// Metrics and Traces may be nil.
 	Metrics *metrics.Recorder
 	Traces  trace.TracerProvider
@@ -143,6 +145,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	}
 	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
 	out.now = g.now
+	r.settle(ctx, g, &out, &decision)
 	r.remember(g, &out, decision)
 	if err := r.tidy(ctx, g, decision, out); err != nil {
 		return outcome{}, 0, err
@@ -151,8 +154,15 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	decision = plan.Decide(r.planInput(g, missing))
 	out.unnudged = g.past.unnudged
 	out.record, out.usable, out.unusableReason, out.refreshAt = g.record, decision.Usable, decision.UnusableReason, decision.RefreshAt
-	return out, decision.Delay(g.now), nil
+	wait := decision.Delay(g.now)
+	if missing != nil && !missing.stalled() && (wait == 0 || wait > unseenRetry) {
+		wait = unseenRetry
+	}
+	return out, wait, nil
 }
+
+// unseenRetry is the pause after gathering failed for something that no watch tells of: the file of encryption keys.
+const unseenRetry = time.Minute
 
 // renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
 // is used instead of another mint.
@@ -244,7 +254,7 @@ func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision) {
 		g.past.tried, out.count = g.tried(), g.past.failure.Count
 	case out.minted, d.MintReason == "":
 		g.past.failure = nil
-		if g.issuer.object != nil {
+		if g.sourced() {
 			g.past.tried = g.tried()
 		}
 	}

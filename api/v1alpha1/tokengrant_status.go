@@ -45,7 +45,7 @@ type TokenStatus struct {
 	// subject is the claim sub.
 	// +optional
 	Subject string `json:"subject,omitempty"`
-	// username is the claim preferred_username.
+	// username is the claim preferred_username; of an app password the name that was logged in with.
 	// +optional
 	Username string `json:"username,omitempty"`
 	// clientID is the claim azp.

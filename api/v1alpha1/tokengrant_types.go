@@ -179,8 +179,9 @@ type SecretTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('tokengrant.dev/'))",message="annotations under tokengrant.dev/ belong to the operator"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 
-	// data replaces the default keys (access_token, token_type, expires_at, issued_at, scope): key to Go template.
-	// Templates see .AccessToken .TokenType .ExpiresAt .IssuedAt .Scope and .Claims.
+	// data replaces the default keys (access_token, token_type, expires_at, issued_at, scope; of an app password username
+	// and password): key to Go template. Templates see .AccessToken .TokenType .ExpiresAt .IssuedAt .Scope and .Claims,
+	// of an app password .Username .Password and .IssuedAt.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 253 && k.matches('^[-._a-zA-Z0-9]+$') && k != '.' && !k.startsWith('..'))",message="keys of data must be valid keys of a Secret: letters, digits, '-', '_' and '.'"

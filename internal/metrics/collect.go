@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/url"
 	"strconv"
 	"time"
 
@@ -115,7 +116,7 @@ func (r *Recorder) Collect(out chan<- prometheus.Metric) {
 	for _, i := range issuers {
 		collectIssuer(out, i)
 	}
-	r.forgetOthers(issuers)
+	r.forgetOthers(issuers, grants)
 	for _, v := range r.vectors() {
 		v.Collect(out)
 	}
@@ -153,7 +154,7 @@ func collectGrant(out chan<- prometheus.Metric, g *v1alpha1.TokenGrant) {
 	if s.LastAttempt != nil && s.ConsecutiveFailures > 0 {
 		gauge(out, failuresDesc, float64(s.ConsecutiveFailures), g.Namespace, g.Name, s.LastAttempt.Reason)
 	}
-	if s.Token != nil {
+	if s.Token != nil && !s.Token.ExpiresAt.IsZero() { // An app password has no end.
 		gauge(out, expiryDesc, float64(s.Token.ExpiresAt.Unix()), g.Namespace, g.Name)
 	}
 	if s.RefreshAt != nil {
@@ -161,8 +162,18 @@ func collectGrant(out chan<- prometheus.Metric, g *v1alpha1.TokenGrant) {
 	}
 }
 
+// kindNextcloud stands for the issuer where a grant's app password comes from: a Nextcloud, by its host.
+const kindNextcloud = "Nextcloud"
+
 // IssuerOf names the issuer of a grant.
 func IssuerOf(g *v1alpha1.TokenGrant) Issuer {
+	if g.Spec.AppPassword != nil && g.Spec.Nextcloud != nil {
+		i := Issuer{Kind: kindNextcloud}
+		if u, err := url.Parse(string(g.Spec.Nextcloud.URL)); err == nil {
+			i.Name = u.Host
+		}
+		return i
+	}
 	i := Issuer{Kind: g.Spec.IssuerRef.Kind, Namespace: g.Namespace, Name: g.Spec.IssuerRef.Name}
 	if i.Kind == "ClusterTokenIssuer" {
 		i.Namespace = ""
@@ -184,8 +195,13 @@ func collectIssuer(out chan<- prometheus.Metric, i IssuerState) {
 }
 
 // forgetOthers drops the series of issuers that are gone.
-func (r *Recorder) forgetOthers(issuers []IssuerState) {
+func (r *Recorder) forgetOthers(issuers []IssuerState, grants []v1alpha1.TokenGrant) {
 	there := map[Issuer]bool{}
+	for i := range grants {
+		if grants[i].Spec.AppPassword != nil {
+			there[IssuerOf(&grants[i])] = true
+		}
+	}
 	for _, i := range issuers {
 		there[i.Issuer] = true
 	}

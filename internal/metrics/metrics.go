@@ -94,6 +94,9 @@ func (r *Recorder) Published(issuer Issuer, cause string, refresh *Refresh) {
 		return
 	}
 	r.lateness.WithLabelValues(issuer.values()...).Observe(max(refresh.Published.Sub(refresh.Due).Seconds(), 0))
+	if refresh.OldExpires.IsZero() {
+		return // An app password has no end.
+	}
 	r.remaining.WithLabelValues(issuer.values()...).Observe(max(refresh.OldExpires.Sub(refresh.Published).Seconds(), 0))
 }
 

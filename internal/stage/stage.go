@@ -17,6 +17,7 @@ import (
 
 // Stages beside those that package keycloak names after its operations.
 const (
+	Login   = "login"
 	Check   = "check"
 	Publish = "publish"
 )

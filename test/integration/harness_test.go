@@ -92,7 +92,7 @@ func (w *world) start() {
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		OperatorNamespace: w.operatorNamespace, Namespaces: []string{w.namespace}, Concurrency: 8, UserAgent: "integration",
-		EncryptionKeys: offline.Keyring{File: w.keys},
+		EncryptionKeys: offline.Keyring{File: w.keys}, AppPasswordOverlap: 2 * time.Second,
 	})
 	if err != nil {
 		w.t.Fatal(err)
