@@ -81,8 +81,9 @@ test-integration: servers ## Run the tests on a real API server, every pinned Ke
 	done
 
 .PHONY: e2e
-e2e: servers ## Run the tests that see only the Kubernetes API
-	go test -count=1 -timeout=60m $(TESTFLAGS) ./test/e2e/...
+e2e: servers ## Test the operator as it is shipped: its binary, and on Linux as root its image and chart, with real pods
+	go run ./hack/dev cluster binaries
+	go test -count=1 -v -timeout=60m $(TESTFLAGS) ./test/e2e/...
 
 # What to scale the load by, and which scenarios to run; all of them when empty.
 N ?= 2000

@@ -170,6 +170,11 @@ func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// Kill ends a container's process at once. The ID is the one in a pod's status.
+func (c *Cluster) Kill(ctx context.Context, containerID string) error {
+	return c.ctr(ctx, "tasks", "kill", "--signal=SIGKILL", strings.TrimPrefix(containerID, "containerd://"))
+}
+
 // Import makes the images of the archives known to the node: those of the options
 // and, without a registry to pull from, all that pods may use.
 func (c *Cluster) Import(ctx context.Context) error {

@@ -213,11 +213,16 @@ func holder(t *testing.T, c client.Client) string {
 	return *lease.Spec.HolderIdentity
 }
 
-func await(t *testing.T, what string, within time.Duration, holds func() bool) {
+// await polls until something holds; more tells what was seen instead.
+func await(t *testing.T, what string, within time.Duration, holds func() bool, more ...func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(within); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not seen in %s: %s", within, what)
+			instead := ""
+			for _, f := range more {
+				instead += "\n" + f()
+			}
+			t.Fatalf("not seen in %s: %s%s", within, what, instead)
 		}
 	}
 }
