@@ -144,6 +144,11 @@ plugin: ## Build the kubectl plugin into bin/; on the PATH it is `kubectl tokeng
 demo: ## Start the stack, show a grant from apply to refresh, stop it; KEEP=1 leaves it running
 	KEEP=$(KEEP) go run ./hack/dev demo
 
+.PHONY: demo-picture
+demo-picture: ## Run the demo and draw what it prints into docs/images/demo.svg
+	go run ./hack/dev demo | tee /dev/stderr | go run ./hack/docs/terminal -title 'make demo' >docs/images/demo.svg.new
+	mv docs/images/demo.svg.new docs/images/demo.svg
+
 .PHONY: demo-down
 demo-down: ## Stop what `make demo KEEP=1` left running
 	go run ./hack/dev down
