@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
@@ -12,6 +13,10 @@ import (
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
+
+// unkeptRetry is the pause after a session was opened that can neither be continued nor ended: Keycloak keeps it until it
+// has been idle for half an hour, and each try adds one.
+const unkeptRetry = 10 * time.Minute
 
 func requestedSubject(grant *v1alpha1.TokenGrant) string {
 	if grant.Spec.Exchange == nil {
@@ -60,7 +65,9 @@ func (r *GrantReconciler) userToken(ctx context.Context, g *gathered, subject is
 		return keycloak.Token{}, err
 	}
 	if token.RefreshToken.IsZero() {
-		return keycloak.Token{}, failf(v1alpha1.ReasonImpersonationUnsupported, "the issuer gives no refresh token with a token of user %q, so each mint would open another session: set the attribute use.refresh.tokens=true on client %q", user, g.clientID)
+		f := failf(v1alpha1.ReasonImpersonationUnsupported, "the issuer gives no refresh token with a token of user %q, so each mint would open another session: set the attribute use.refresh.tokens=true on client %q", user, g.clientID)
+		f.retryAfter = unkeptRetry
+		return keycloak.Token{}, f
 	}
 	return token, r.keep(ctx, g, offline.State{
 		Source: g.userSource(), RefreshToken: token.RefreshToken, Issuer: string(g.issuer.spec.URL), ClientID: g.clientID, User: user,

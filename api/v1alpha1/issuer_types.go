@@ -116,8 +116,8 @@ type AllowRule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Audiences []Audience `json:"audiences"`
-	// requestedSubjects are the users, by name, as whom a grant may ask to act (exchange.requestedSubject). There is no
-	// wildcard: none are listed, none may be impersonated.
+	// requestedSubjects are the users as whom a grant of these namespaces and audiences may act, exactly as it names
+	// them in exchange.requestedSubject. There is no wildcard: none are listed, none may be impersonated.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

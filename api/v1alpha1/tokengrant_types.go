@@ -93,9 +93,10 @@ type TokenGrantSpec struct {
 	// +optional
 	AppPassword *AppPassword `json:"appPassword,omitempty"`
 
-	// revokeOnDelete revokes what was published when the TokenGrant is deleted: the access token at the issuer
-	// (RFC 7009). Verifiers that check signatures only, as Nextcloud does, accept it until it expires. App passwords and
-	// the sessions of impersonations always end with their TokenGrant.
+	// revokeOnDelete revokes what was published when the TokenGrant is deleted (RFC 7009): the access token and, with
+	// subject.offlineTokenSecretRef, the session of the user who logged in. Verifiers that check signatures only, as
+	// Nextcloud does, accept a token until it expires. App passwords and the sessions of impersonations always end with
+	// their TokenGrant.
 	// +optional
 	RevokeOnDelete bool `json:"revokeOnDelete,omitempty"`
 
@@ -149,7 +150,8 @@ type Exchange struct {
 
 	// requestedSubject is the user, by name or ID, as whom the service account acts: impersonation, which no standard
 	// has. Keycloak has it in its feature token-exchange:v1 only, for clients that may impersonate. One session of that
-	// user is kept, and ended when the TokenGrant is deleted. A ClusterTokenIssuer must allow the user by name.
+	// user is kept, and ended when the TokenGrant is deleted. A ClusterTokenIssuer must allow the user, whoever brings
+	// the client.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255

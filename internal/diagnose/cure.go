@@ -96,7 +96,10 @@ func (w *walk) cureAllow() []string {
 	}
 	rule := `{"namespaces":["` + w.grant.Namespace + `"],"audiences":["` + strings.Join(audiences, `","`) + `"]`
 	if user := w.requestedSubject(); user != "" {
-		quoted, _ := json.Marshal(user) // A string always has a JSON form.
+		quoted, err := json.Marshal(user)
+		if err != nil {
+			return nil
+		}
 		rule += `,"requestedSubjects":[` + string(quoted) + `]`
 	}
 	rule += "}"

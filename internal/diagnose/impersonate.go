@@ -20,7 +20,7 @@ func (w *walk) requestedSubject() string {
 // impersonate opens a session of the requested user, as the operator does once. It lasts as long as the walk.
 func (w *walk) impersonate(ctx context.Context) Step {
 	user := w.requestedSubject()
-	token, err := w.oauth().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{RequestedSubject: user, Scopes: w.scopes()})
+	token, err := w.oauth().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{RequestedSubject: user})
 	if err != nil {
 		return failure(err, w.cureImpersonation)
 	}

@@ -20,14 +20,15 @@ func (i *Issuer) Refresh(ctx context.Context, r SubjectRequest, refreshToken sen
 }
 
 // Impersonate opens a session of a user, asked for with the client's own token: the shared one, or a new one where the
-// issuer calls that invalid. Each call opens another session: keep its RefreshToken, and end it by Logout.
+// issuer calls that invalid. The session has the scopes of that token, Keycloak 26.4 and 26.7 pass over those of the
+// request. Each call opens another session: keep its RefreshToken, and end it by Logout.
 func (i *Issuer) Impersonate(ctx context.Context, r SubjectRequest, user string) (keycloak.Token, error) {
 	client, err := i.as(ctx, r)
 	if err != nil {
 		return keycloak.Token{}, err
 	}
 	token, err := i.withSubjectToken(ctx, r, func(subject sensitive.String) (keycloak.Token, error) {
-		return client.Exchange(ctx, subject, keycloak.ExchangeRequest{RequestedSubject: user, Scopes: r.Scopes})
+		return client.Exchange(ctx, subject, keycloak.ExchangeRequest{RequestedSubject: user})
 	})
 	return token, i.informed(err)
 }
