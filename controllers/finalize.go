@@ -53,9 +53,9 @@ func tryAll(ctx context.Context, g *gathered, all ...func(context.Context, *gath
 	return failed
 }
 
-// ensureFinalizer gives the finalizer to a grant that needs it, before anything is made that must end with it. When the spec has
-// changed it ends what was made for the former one, and takes the finalizer away where nothing is left that needs it.
-// It says when to come again; 0 is not at all.
+// ensureFinalizer gives the finalizer to a grant that needs it, before anything is made that must end with it. When the
+// spec has changed it ends what was made for the former one, and takes the finalizer away where nothing is left that
+// needs it. It says when to come again; 0 is not at all.
 func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant) (time.Duration, error) {
 	if !controllerutil.ContainsFinalizer(grant, v1alpha1.RevokeFinalizer) {
 		if !finalizes(grant) {
