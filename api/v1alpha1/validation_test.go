@@ -64,6 +64,7 @@ func TestTokenGrantsThatAreRefused(t *testing.T) {
 		{"a client certificate beside a client secret", `{spec: {serviceAccount: {tls: {secretRef: {name: cert}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
 		{"an offline token", `{spec: {subject: {offlineTokenSecretRef: {name: alice}}}}`, ""},
 		{"a token over the offline token", `{spec: {subject: {offlineTokenSecretRef: {name: notes-sync}}}}`, "holds the offline token"},
+		{"a token over the session", `{spec: {secret: {name: notes-sync-tokengrant-session}}}`, "keeps the session of this TokenGrant"},
 		{"an offline token beside another subject", `{spec: {subject: {offlineTokenSecretRef: {name: alice}, tokenSecretRef: {name: x}}}}`, "set exactly one of tokenSecretRef, offlineTokenSecretRef and assertion"},
 		{"an impersonation", `{spec: {exchange: {requestedSubject: alice}}}`, ""},
 		{"an impersonation of nobody", `{spec: {exchange: {requestedSubject: ""}}}`, "spec.exchange.requestedSubject"},
