@@ -15,14 +15,10 @@ import (
 )
 
 const (
-	// sessionSuffix makes the name of a grant's session Secret from the grant's.
-	sessionSuffix = "-tokengrant-session"
 	// sessionKey is its one key: an encrypted offline.State.
 	sessionKey = "session"
 	// sessionType keeps other software from taking it for something to use.
 	sessionType corev1.SecretType = "tokengrant.dev/session"
-	// maxSecretName is the longest name of a Secret.
-	maxSecretName = 253
 )
 
 // session is what a grant keeps between two mints, encrypted in a Secret that the grant owns.
@@ -36,13 +32,7 @@ type session struct {
 	access *access
 }
 
-func sessionName(grant *v1alpha1.TokenGrant) string {
-	name := grant.Name
-	if len(name)+len(sessionSuffix) > maxSecretName {
-		name = publish.GrantLabel(name)
-	}
-	return name + sessionSuffix
-}
+func sessionName(grant *v1alpha1.TokenGrant) string { return publish.SessionName(grant.Name) }
 
 // session gives what is kept for a grant: from memory, where this process wrote it and nobody since, else from the API
 // server. The cache is not enough: an old refresh token, sent again, can end the session. A Secret that was deleted,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/internal/diagnose"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -27,19 +29,20 @@ type loginOptions struct {
 func (a *app) loginCommand() *cobra.Command {
 	o := loginOptions{}
 	cmd := &cobra.Command{
-		Use:   "login GRANT --secret NAME",
+		Use:   "login GRANT",
 		Short: "Let a user log in, and keep the offline token in a Secret",
 		Long: `Asks the issuer of a grant for a code (device authorization grant, RFC 8628), shows where a user types it, waits until
-that is done and writes the offline token into a Secret of the grant's namespace. It is asked for as the grant's own client,
-because no other can refresh it. The token is not shown.
+that is done and writes the offline token into a Secret of the grant's namespace: the one of its
+subject.offlineTokenSecretRef, or another by --secret. It is asked for as the grant's own client, because no other can
+refresh it. The token is not shown.
 
 The client needs the device flow: kcadm.sh update clients/$CLIENT -r REALM -s 'attributes."oauth2.device.authorization.grant.enabled"=true'`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.runE(func(ctx context.Context, args []string) error { return a.login(ctx, args[0], o) }),
 	}
 	o.bind(cmd)
-	cmd.Flags().StringVar(&o.secret, "secret", "", "name of the Secret")
-	cmd.Flags().StringVar(&o.key, "key", "refresh_token", "key of the Secret")
+	cmd.Flags().StringVar(&o.secret, "secret", "", "name of the Secret; that of the grant's subject.offlineTokenSecretRef by default")
+	cmd.Flags().StringVar(&o.key, "key", "", "key of the Secret; that of the grant, or refresh_token, by default")
 	cmd.Flags().StringSliceVar(&o.scopes, "scopes", nil, "scopes to ask for besides openid and offline_access")
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace a token that the Secret holds")
 	return cmd
@@ -57,12 +60,20 @@ type loggedIn struct {
 }
 
 func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
-	if o.secret == "" {
-		return usagef("name the Secret with --secret")
-	}
 	c, namespace, err := a.cluster()
 	if err != nil {
 		return err
+	}
+	var g v1alpha1.TokenGrant
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: grant}, &g); err != nil {
+		return err
+	}
+	var used v1alpha1.OfflineTokenSecretRef
+	if s := g.Spec.Subject; s != nil && s.OfflineTokenSecretRef != nil {
+		used = *s.OfflineTokenSecretRef
+	}
+	if o.secret, o.key = cmp.Or(o.secret, used.Name), cmp.Or(o.key, used.Key, "refresh_token"); o.secret == "" {
+		return usagef("TokenGrant %q has no subject.offlineTokenSecretRef: name the Secret with --secret", grant)
 	}
 	at := client.ObjectKey{Namespace: namespace, Name: o.secret}
 	// What cannot be written is told before anybody has logged in.
@@ -104,9 +115,22 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	}
 	result := loggedIn{Namespace: namespace, Secret: o.secret, Key: o.key, Scopes: token.Scopes}
 	return a.print(result, func() {
-		a.line(stateOK, namespace+"/"+o.secret, fmt.Sprintf("key %q holds an offline token", o.key))
+		a.line(stateOK, namespace+"/"+o.secret, fmt.Sprintf("key %q holds an offline token for client %q", o.key, oauth.ID))
+		if o.secret == used.Name && o.key == cmp.Or(used.Key, "refresh_token") {
+			fmt.Fprintf(a.Out, "TokenGrant %s uses it at once. When it is Ready, the Secret may be deleted.\n", grant)
+			return
+		}
+		fmt.Fprintf(a.Out, offlineSnippet, o.secret, o.key)
 	})
 }
+
+// offlineSnippet is what a grant of the same client needs.
+const offlineSnippet = `A TokenGrant of that client uses it by:
+  spec:
+    subject:
+      offlineTokenSecretRef: {name: %s, key: %s}
+When it is Ready, the Secret may be deleted.
+`
 
 func readSecret(ctx context.Context, c client.Client, at client.ObjectKey) (*corev1.Secret, error) {
 	var s corev1.Secret

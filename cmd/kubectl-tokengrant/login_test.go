@@ -48,7 +48,11 @@ func deviceIssuer(t *testing.T, refreshToken string) *httptest.Server {
 
 func loginBench(t *testing.T, refreshToken string, more ...client.Object) (*bench, client.Client) {
 	t.Helper()
-	g := readyGrant()
+	return loginBenchFor(t, readyGrant(), refreshToken, more...)
+}
+
+func loginBenchFor(t *testing.T, g *v1alpha1.TokenGrant, refreshToken string, more ...client.Object) (*bench, client.Client) {
+	t.Helper()
 	issuer := &v1alpha1.ClusterTokenIssuer{
 		ObjectMeta: metav1.ObjectMeta{Name: "keycloak"},
 		Spec:       v1alpha1.ClusterTokenIssuerSpec{TokenIssuerSpec: v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(deviceIssuer(t, refreshToken).URL + "/realms/cloud")}},
@@ -89,6 +93,17 @@ func TestLoginWritesTheOfflineTokenAndDoesNotShowIt(t *testing.T) {
 	}
 }
 
+func TestLoginWritesWhereTheGrantLooks(t *testing.T) {
+	g := readyGrant()
+	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice", Key: "offline"}}
+	b, c := loginBenchFor(t, g, offlineToken)
+	b.golden(t, "login-used", exitGood, "login", "notes-sync", "-n", "apps", "--scopes", "files")
+	var s corev1.Secret
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "apps", Name: "alice"}, &s); err != nil || string(s.Data["offline"]) != offlineToken {
+		t.Errorf("%v, the Secret has the keys %d", err, len(s.Data))
+	}
+}
+
 func TestLoginRefusesBeforeAnybodyLogsIn(t *testing.T) {
 	b, _ := loginBench(t, offlineToken, existing(map[string][]byte{"refresh_token": []byte("old")}))
 	if code := b.run(t.Context(), []string{"login", "notes-sync", "-n", "apps", "--secret", "alice"}); code != exitBroken || !strings.Contains(b.errOut.String(), "--overwrite") {
@@ -98,7 +113,7 @@ func TestLoginRefusesBeforeAnybodyLogsIn(t *testing.T) {
 		t.Error("the user was asked to log in")
 	}
 	b, _ = loginBench(t, offlineToken)
-	if code := b.run(t.Context(), []string{"login", "notes-sync"}); code != exitUsage {
+	if code := b.run(t.Context(), []string{"login", "notes-sync", "-n", "apps"}); code != exitUsage {
 		t.Errorf("exit code %d without --secret", code)
 	}
 }

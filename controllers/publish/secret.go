@@ -82,6 +82,15 @@ func GrantLabel(name string) string {
 	return head + "-" + hex.EncodeToString(sum[:])[:digits]
 }
 
+// SessionName is the name of the Secret in which the session of a grant is kept, encrypted.
+func SessionName(grant string) string {
+	const suffix = "-tokengrant-session"
+	if len(grant)+len(suffix) > validation.DNS1123SubdomainMaxLength {
+		grant = GrantLabel(grant)
+	}
+	return grant + suffix
+}
+
 func typeOf(d Desired) corev1.SecretType {
 	if d.Type == "" {
 		return corev1.SecretTypeOpaque

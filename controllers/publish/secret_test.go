@@ -209,3 +209,13 @@ func TestGrantLabel(t *testing.T) {
 		t.Error("two long names have the same label")
 	}
 }
+
+func TestSessionNameFitsASecret(t *testing.T) {
+	if got := SessionName("notes-sync"); got != "notes-sync-tokengrant-session" {
+		t.Errorf("name %s", got)
+	}
+	long := strings.Repeat("a", 253)
+	if got := SessionName(long); len(got) > 253 || got == SessionName(long[1:]) {
+		t.Errorf("name %s of %d characters", got, len(got))
+	}
+}

@@ -1,0 +1,44 @@
+package diagnose_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/diagnose"
+)
+
+func TestAUsersSessionIsLookedForAndLeftAlone(t *testing.T) {
+	secret := func(name, key string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "apps"}, Data: map[string][]byte{key: []byte("x")}}
+	}
+	for name, test := range map[string]struct {
+		there  *corev1.Secret
+		result diagnose.Result
+		says   string
+		cure   string
+	}{
+		"nobody has logged in":                 {nil, diagnose.Broken, "nobody has logged in", "kubectl tokengrant login notes-sync -n apps --secret alice --key refresh_token"},
+		"a login that is not used yet":         {secret("alice", "refresh_token"), diagnose.Unknown, `Secret "alice" holds a login`, ""},
+		"a session, whose login's Secret went": {secret("notes-sync-tokengrant-session", "session"), diagnose.Unknown, "the operator needs it", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+			if test.there != nil {
+				s.more = append(s.more, test.there)
+			}
+			step, _ := s.walk(t).First(test.result)
+			if step.Name != "mint" || !strings.Contains(step.Message, test.says) || test.cure != "" && !slices.Contains(step.Cure, test.cure) {
+				t.Errorf("got %+v", step)
+			}
+			if n := s.keycloak.Count("refresh_token"); n != 0 {
+				t.Errorf("%d refreshes", n)
+			}
+		})
+	}
+}
