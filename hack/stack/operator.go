@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/fernet/fernet-go"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -54,12 +57,17 @@ func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := encryptionKeys(service.place.Dir)
+	if err != nil {
+		return nil, err
+	}
 	m := &Operator{Service: service, MetricsURL: "https://" + loopback(metrics) + "/metrics"}
 	err = m.run(ctx, &server{
 		name: "manager", path: program, within: 30 * time.Second,
 		args: append([]string{
 			"--kubeconfig=" + o.Kubeconfig,
 			"--operator-namespace=" + o.Namespace,
+			"--encryption-keys-file=" + keys,
 			"--metrics-bind-address=" + loopback(metrics),
 			"--health-probe-bind-address=" + loopback(probes),
 		}, o.Flags...),
@@ -72,6 +80,19 @@ func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
 	}
 	Sayf(ctx, "the operator is up (%s)", elapsed())
 	return m, nil
+}
+
+// encryptionKeys makes the operator's file of Fernet keys, once.
+func encryptionKeys(dir string) (string, error) {
+	file := filepath.Join(dir, "encryption-keys")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	var key fernet.Key
+	if err := key.Generate(); err != nil {
+		return "", err
+	}
+	return file, os.WriteFile(file, []byte(key.Encode()+"\n"), 0o600)
 }
 
 // ServiceAccount returns how to use the API as an existing service account, also
