@@ -64,13 +64,9 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	var g v1alpha1.TokenGrant
-	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: grant}, &g); err != nil {
+	used, err := usedLogin(ctx, c, client.ObjectKey{Namespace: namespace, Name: grant})
+	if err != nil {
 		return err
-	}
-	var used v1alpha1.OfflineTokenSecretRef
-	if s := g.Spec.Subject; s != nil && s.OfflineTokenSecretRef != nil {
-		used = *s.OfflineTokenSecretRef
 	}
 	if o.secret, o.key = cmp.Or(o.secret, used.Name), cmp.Or(o.key, used.Key, "refresh_token"); o.secret == "" {
 		return usagef("TokenGrant %q has no subject.offlineTokenSecretRef: name the Secret with --secret", grant)
@@ -122,6 +118,15 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 		}
 		fmt.Fprintf(a.Out, offlineSnippet, o.secret, o.key)
 	})
+}
+
+// usedLogin is where a grant looks for its offline token; empty when it has another subject.
+func usedLogin(ctx context.Context, c client.Client, grant client.ObjectKey) (v1alpha1.OfflineTokenSecretRef, error) {
+	var g v1alpha1.TokenGrant
+	if err := c.Get(ctx, grant, &g); err != nil || g.Spec.Subject == nil || g.Spec.Subject.OfflineTokenSecretRef == nil {
+		return v1alpha1.OfflineTokenSecretRef{}, err
+	}
+	return *g.Spec.Subject.OfflineTokenSecretRef, nil
 }
 
 // offlineSnippet is what a grant of the same client needs.

@@ -25,7 +25,7 @@ serviceAccount: {clientID: c, clientSecretRef: {name: s}}`
 // TestRefusedByTheAPIServer shows the sentence that a user of kubectl apply gets for bad input.
 func TestRefusedByTheAPIServer(t *testing.T) {
 	tests := []struct{ name, kind, spec, want string }{
-		{"an empty spec", "TokenGrant", `{}`, "spec.issuerRef: Required value"},
+		{"an empty spec", "TokenGrant", `{}`, "set exactly one of issuerRef"},
 		{"an unknown kind of issuer", "TokenGrant", `issuerRef: {kind: Issuer, name: kc}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
 		{"an empty audience list", "TokenGrant", `exchange: {audience: []}`, "spec.exchange.audience in body should have at least 1 items"},
 		{"an exchange without audience", "TokenGrant", `exchange: {audience: null}`, "spec.exchange.audience: Required value"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"testing"
@@ -56,7 +57,8 @@ func TestMain(m *testing.M) {
 }
 
 func run(ctx context.Context, m *testing.M) (int, error) {
-	ctrl.SetLogger(zap.New(zap.UseDevMode(true), zap.WriteTo(logs(*verbose))))
+	told := &leaks{}
+	ctrl.SetLogger(zap.New(zap.UseDevMode(true), zap.WriteTo(io.MultiWriter(logs(*verbose), told))))
 	plane, err := stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
 	if err != nil {
 		return 1, err
@@ -90,7 +92,8 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code := m.Run()
+	return code, told.found(ctx, cluster.admin)
 }
 
 // grantRole gives the operator exactly the permissions that are shipped, so that a missing one fails a test.
