@@ -3,7 +3,6 @@ package issuer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -73,36 +72,13 @@ func newGate(c Config) *gate {
 	g := &gate{clock: c.Clock}
 	g.setLimits(c)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		MaxRequests: 1,
-		Timeout:     openFor,
-		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errNoWord) },
+		MaxRequests:   1,
+		Timeout:       openFor,
+		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNoWord) },
 		OnStateChange: func(_ string, from, to gobreaker.State) { g.turn(from, to, c.Turned) },
 	})
 	return g
-}
-
-// turn notes when the breaker opens and closes. A try that failed is no news.
-func (g *gate) turn(from, to gobreaker.State, tell func(answers bool)) {
-	g.mu.Lock()
-	switch to {
-	case gobreaker.StateOpen:
-		g.opened = g.clock.Now()
-	case gobreaker.StateClosed:
-		g.recovered = g.clock.Now()
-	case gobreaker.StateHalfOpen:
-	}
-	g.mu.Unlock()
-	if tell != nil && (to == gobreaker.StateClosed || from == gobreaker.StateClosed) {
-		tell(to == gobreaker.StateClosed)
-	}
-}
-
-// RecoveredAt is when the issuer answered again after it had been believed to be down; zero when it never was.
-func (i *Issuer) RecoveredAt() time.Time {
-	i.gate.mu.Lock()
-	defer i.gate.mu.Unlock()
-	return i.gate.recovered
 }
 
 // setLimits is effective for the next request.
@@ -216,33 +192,6 @@ func (g *gate) queue(ctx context.Context) (*limits, error) {
 		return nil, ownLimit(ctx, "too many requests wait for their turn")
 	}
 	return limits, nil
-}
-
-// notAsked stands for the fault that opened the breaker, so that every grant shows what is wrong with the
-// issuer, not just the few that asked it.
-type notAsked struct{ fault error }
-
-func (e *notAsked) Error() string { return fmt.Sprintf("not asked again yet: %v", e.fault) }
-func (e *notAsked) Unwrap() error { return e.fault }
-
-func (g *gate) down() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return &notAsked{g.fault}
-}
-
-// closedFor is how long the breaker lets nothing through; 0 when it is not open.
-func (g *gate) closedFor() time.Duration {
-	switch g.breaker.State() {
-	case gobreaker.StateClosed:
-		return 0
-	case gobreaker.StateHalfOpen:
-		return time.Second // one request is trying
-	default: // open
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return max(openFor-g.clock.Since(g.opened), time.Millisecond)
-	}
 }
 
 // pause obeys a Retry-After (RFC 9110 §10.2.3). The longest one counts.
