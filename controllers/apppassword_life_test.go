@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
 )
@@ -168,15 +169,15 @@ func TestAppPasswordEndsWithItsGrant(t *testing.T) {
 				g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"a": "{{ .Nothing }}"}
 			})
 		}, 0, "", time.Second},
-		"when what kept them went before, and memory has them": {func(b *bench) { _ = b.Delete(b.t.Context(), b.secret("g"+sessionSuffix)) }, 0, "", time.Second},
+		"when what kept them went before, and memory has them": {func(b *bench) { _ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g"))) }, 0, "", time.Second},
 		"when what kept them went before, and the Secret has one": {func(b *bench) {
-			_ = b.Delete(b.t.Context(), b.secret("g"+sessionSuffix))
+			_ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g")))
 			b.restart()
 		}, 0, "", time.Second},
 		"when nobody knows it any more": {func(b *bench) {
 			b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Data = templated })
 			b.run()
-			_ = b.Delete(b.t.Context(), b.secret("g"+sessionSuffix))
+			_ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g")))
 			b.restart()
 		}, 1, "NotRevoked", time.Second},
 		"when it was deleted by hand before": {func(b *bench) { b.deleteAtNextcloud(b.password()) }, 0, "", time.Second},
@@ -235,8 +236,8 @@ func TestAppPasswordEndsWhenTheSpecAsksForNone(t *testing.T) {
 	b.replaceByToken()
 	b.pass(plan.Overlap + 2*time.Minute)
 	b.once()
-	if b.works(made) || b.secret("g"+sessionSuffix) != nil || len(b.grant().Finalizers) != 0 {
-		t.Errorf("works %t, session %v, finalizers %v", b.works(made), b.secret("g"+sessionSuffix), b.grant().Finalizers)
+	if b.works(made) || b.secret(publish.SessionName("g")) != nil || len(b.grant().Finalizers) != 0 {
+		t.Errorf("works %t, session %v, finalizers %v", b.works(made), b.secret(publish.SessionName("g")), b.grant().Finalizers)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
 )
 
@@ -155,14 +156,14 @@ func TestAppPasswordSurvivesACrash(t *testing.T) {
 		logins, atNextcloud int
 		within              time.Duration
 	}{
-		"before the intent is kept": {func(_ *bench, _ string, o client.Object) bool { return o.GetName() == "g"+sessionSuffix }, 1, 1, time.Second},
+		"before the intent is kept": {func(_ *bench, _ string, o client.Object) bool { return o.GetName() == publish.SessionName("g") }, 1, 1, time.Second},
 		"before the answer is kept": {func(b *bench, _ string, o client.Object) bool {
-			return o.GetName() == "g"+sessionSuffix && b.logins() == 1
+			return o.GetName() == publish.SessionName("g") && b.logins() == 1
 		}, 2, 2, 11 * time.Minute},
 		"before it is published":    {func(_ *bench, verb string, o client.Object) bool { return verb == "create" && o.GetName() == "g" }, 1, 1, time.Second},
 		"before the status says so": {func(_ *bench, verb string, _ client.Object) bool { return verb == "patch status" }, 1, 1, time.Second},
 		"before the publication is kept": {func(b *bench, _ string, o client.Object) bool {
-			return o.GetName() == "g"+sessionSuffix && b.secret("g") != nil
+			return o.GetName() == publish.SessionName("g") && b.secret("g") != nil
 		}, 1, 1, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +206,7 @@ func TestAppPasswordIsNotLostWithAWrite(t *testing.T) {
 	b := newBench(t)
 	refuse := true
 	b.write = func(_ string, o client.Object) error {
-		if refuse && o.GetName() == "g"+sessionSuffix && b.logins() == 1 {
+		if refuse && o.GetName() == publish.SessionName("g") && b.logins() == 1 {
 			return errors.New("no answer")
 		}
 		return nil
@@ -259,7 +260,7 @@ func TestAppPasswordInputThatCannotWork(t *testing.T) {
 			[]string{"use https"},
 		},
 		"a session of somebody else": {func(b *bench) {
-			_ = b.Create(b.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "g" + sessionSuffix}})
+			_ = b.Create(b.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: publish.SessionName("g")}})
 		}, v1alpha1.ReasonSecretConflict, 0, []string{"belongs to somebody else"}},
 	} {
 		t.Run(name, func(t *testing.T) {
