@@ -212,6 +212,26 @@ func TestKeycloakRevokeOnDelete(t *testing.T) {
 	}
 }
 
+// TestKeycloakRevokeOnDeleteEndsALogin ends the session of a user who logged in only where the spec wants that.
+func TestKeycloakRevokeOnDeleteEndsALogin(t *testing.T) {
+	for name, wanted := range map[string]bool{"wanted": true, "not wanted": false} {
+		t.Run(name, func(t *testing.T) {
+			v := visit(t, &reusable, "300")
+			v.g.Spec.RevokeOnDelete = wanted
+			v.ready(v.g)
+			login := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.stored()}}
+			if _, status := v.ask(login); status != http.StatusOK {
+				t.Fatalf("the login is no good before: HTTP %d", status)
+			}
+			v.delete(v.g)
+			v.gone(v.g)
+			if _, status := v.ask(login); (status != http.StatusOK) != wanted {
+				t.Errorf("the login after the deletion: HTTP %d", status)
+			}
+		})
+	}
+}
+
 // TestDeletionCannotTellTheToken after a restart, from what templates made of it.
 func TestDeletionCannotTellTheToken(t *testing.T) {
 	w, _, g := simple(t, revoked, func(g *v1alpha1.TokenGrant) {
