@@ -53,12 +53,33 @@ type PrivateKeyJWTOptions struct {
 func PrivateKeyJWT(o PrivateKeyJWTOptions) (ClientAuth, error) {
 	signer, err := newSigner(o)
 	if err != nil {
-		return nil, &Error{
-			Op: opClientAuthentication, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error(),
-			Hint: "the Secret must hold a private key for " + cleaner{}.text(o.Algorithm) + ", as PEM or JWK",
-		}
+		return nil, badKey(o, err)
 	}
 	return privateKeyJWT{signer, o.Now}, nil
+}
+
+func badKey(o PrivateKeyJWTOptions, err error) *Error {
+	return &Error{
+		Op: opClientAuthentication, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error(),
+		Hint: "the Secret must hold a private key for " + cleaner{}.text(o.Algorithm) + ", as PEM or JWK",
+	}
+}
+
+// PublicKeySet returns the public half of the key, as the issuer has to know it: a JWK Set (RFC 7517 §5).
+//
+// Errors: as PrivateKeyJWT.
+func PublicKeySet(o PrivateKeyJWTOptions) (string, error) {
+	key, err := namedKey(o)
+	if err != nil {
+		return "", badKey(o, err)
+	}
+	public := key.Public()
+	public.Algorithm, public.Use = o.Algorithm, "sig"
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
+	if err != nil {
+		return "", badKey(o, errors.New("the key has no public half"))
+	}
+	return string(set), nil
 }
 
 type privateKeyJWT struct {
@@ -94,20 +115,9 @@ func (k privateKeyJWT) authenticate(_ context.Context, p *Provider, cfg *clientc
 }
 
 func newSigner(o PrivateKeyJWTOptions) (jose.Signer, error) {
-	key, err := parseKey(o.Key.Reveal())
+	key, err := namedKey(o)
 	if err != nil {
 		return nil, err
-	}
-	if err := checkKey(key, o.Algorithm); err != nil {
-		return nil, err
-	}
-	key.KeyID = first(o.KeyID, key.KeyID)
-	if key.KeyID == "" {
-		thumbprint, err := key.Thumbprint(crypto.SHA256)
-		if err != nil {
-			return nil, errors.New("the key has no thumbprint")
-		}
-		key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
 	}
 	signer, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(o.Algorithm), Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
@@ -115,6 +125,26 @@ func newSigner(o PrivateKeyJWTOptions) (jose.Signer, error) {
 		return nil, errors.New("the key cannot sign with " + o.Algorithm)
 	}
 	return signer, nil
+}
+
+// namedKey reads the private key, with the name that the issuer knows it by.
+func namedKey(o PrivateKeyJWTOptions) (jose.JSONWebKey, error) {
+	key, err := parseKey(o.Key.Reveal())
+	if err != nil {
+		return key, err
+	}
+	if err := checkKey(key, o.Algorithm); err != nil {
+		return key, err
+	}
+	key.KeyID = first(o.KeyID, key.KeyID)
+	if key.KeyID == "" {
+		thumbprint, err := key.Thumbprint(crypto.SHA256)
+		if err != nil {
+			return key, errors.New("the key has no thumbprint")
+		}
+		key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
+	}
+	return key, nil
 }
 
 // parseKey reads a private key. The errors of the parsers stay behind: they may quote what they read.

@@ -2,9 +2,12 @@ package keycloak
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"time"
+
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
 // Claims is what a verified access token says (RFC 7519 §4.1, RFC 9068 §2.2, Keycloak's own).
@@ -28,6 +31,21 @@ type Claims struct {
 	All map[string]any
 
 	notBefore time.Time
+}
+
+// UnverifiedClaims reads what a JWT says of itself. It proves nothing: it is for telling what is wrong with one.
+//
+// Errors: TokenMalformed (Refused).
+func UnverifiedClaims(token sensitive.String) (*Claims, error) {
+	parts := strings.Split(strings.TrimSpace(token.Reveal()), ".")
+	if len(parts) != 3 {
+		return nil, malformed("this is no signed JWT", "bring one")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, malformed("this is no signed JWT", "bring one")
+	}
+	return parseClaims(payload)
 }
 
 // parseClaims reads a payload whose signature is good. Errors are TokenMalformed.

@@ -26,26 +26,29 @@ type installation struct {
 	secret    *corev1.Secret
 	issuer    *v1alpha1.ClusterTokenIssuer
 	funcs     interceptor.Funcs
+	replace   []string
 }
 
-func (i *installation) bench(t *testing.T) *bench {
+func (i *installation) bench(t *testing.T, more ...client.Object) *bench {
 	t.Helper()
 	server := httptest.NewServer(i.nextcloud.Handler())
 	t.Cleanup(server.Close)
-	i.grant.Spec.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
-	objects := []client.Object{i.grant, i.issuer}
+	if i.grant.Spec.Nextcloud != nil {
+		i.grant.Spec.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
+	}
+	objects := append(more, i.grant, i.issuer)
 	if i.secret != nil {
 		objects = append(objects, i.secret)
 	}
 	b := newBench(t, i.funcs, objects...)
 	b.now = time.Now
-	b.replace = []string{strings.TrimSuffix(i.keycloak.URL, "/realms/tokengrant"), "https://id.example.com", server.URL, "https://cloud.example.com"}
+	b.replace = append(i.replace, strings.TrimSuffix(i.keycloak.URL, "/realms/tokengrant"), "https://id.example.com", server.URL, "https://cloud.example.com")
 	return b
 }
 
-func install(t *testing.T) *installation {
+func install(t *testing.T, options ...keycloaktest.Options) *installation {
 	t.Helper()
-	i := &installation{keycloak: keycloaktest.NewServer(t), grant: readyGrant()}
+	i := &installation{keycloak: keycloaktest.NewServer(t, options...), grant: readyGrant()}
 	i.keycloak.Client("notes-sync", clientSecret)
 	i.nextcloud = nextcloudtest.New(nextcloudtest.Options{Issuer: i.keycloak.URL})
 	i.grant.Status.Nextcloud = nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -23,6 +24,10 @@ type credential struct {
 	auth keycloak.ClientAuth
 	// how names the method.
 	how string
+	// http presents the client's certificate; nil where it authenticates in another way.
+	http *http.Client
+	// cure makes the issuer accept it; nil for a secret.
+	cure func(*keycloak.Error) []string
 	// secret, key and namespace are where a client secret comes from.
 	secret, key, namespace string
 }
@@ -38,6 +43,8 @@ func (w *walk) readCredential(ctx context.Context) Step {
 		return w.clientSecret(ctx, a.ClientSecretRef, namespace)
 	case a.PrivateKeyJWT != nil:
 		return w.privateKeyJWT(ctx, a.PrivateKeyJWT, namespace)
+	case a.TLS != nil:
+		return w.tlsClient(ctx, a.TLS, namespace)
 	case a.KubernetesToken != nil:
 		return w.kubernetesToken(ctx, a.KubernetesToken, namespace)
 	}
@@ -66,24 +73,43 @@ func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, 
 
 func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) Step {
 	name, key := k.SecretRef.Name, cmp.Or(k.SecretRef.Key, "tls.key")
-	private, missing := w.readKey(ctx, "Secret", namespace, name, key, []string{
-		fmt.Sprintf("kubectl create secret generic %s -n %s --from-file=%s=key.pem", shell(name), shell(namespace), shell(key)),
-	})
+	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --from-file=%s=key.pem --dry-run=client -o yaml | kubectl apply -f -", shell(name), shell(namespace), shell(key))}
+	private, missing := w.readKey(ctx, "Secret", namespace, name, key, create)
 	if missing != nil {
 		return *missing
 	}
-	auth, err := keycloak.PrivateKeyJWT(keycloak.PrivateKeyJWTOptions{
-		Key: private, Algorithm: cmp.Or(k.Algorithm, "RS256"), KeyID: k.KeyID, Now: w.Now,
-	})
+	o := keycloak.PrivateKeyJWTOptions{Key: private, Algorithm: cmp.Or(k.Algorithm, "RS256"), KeyID: k.KeyID, Now: w.Now}
+	auth, err := keycloak.PrivateKeyJWT(o)
 	if err != nil {
-		return failure(err, func(*keycloak.Error) []string { return nil })
+		return unfit(err, namespace, name, append([]string{generateKey(o.Algorithm)}, create...))
 	}
 	w.credential = credential{auth: auth, how: "private_key_jwt"}
+	if public, err := keycloak.PublicKeySet(o); err == nil {
+		w.credential.cure = func(*keycloak.Error) []string { return w.cureKey(public) }
+	}
 	return ok("the private key in key %q of Secret %q in namespace %q", key, name, namespace)
 }
 
+// unfit says in which Secret a key or certificate stands that cannot be used.
+func unfit(err error, namespace, name string, cure []string) Step {
+	known, is := errors.AsType[*keycloak.Error](err)
+	if !is {
+		return unknown("Secret %q in namespace %q cannot be used", name, namespace)
+	}
+	return broken(known.Reason, cure, "%s: Secret %q in namespace %q: %s: %s", known.Reason, name, namespace, known.Description, known.Hint)
+}
+
+// generateKey makes a key for an algorithm.
+func generateKey(algorithm string) string {
+	if algorithm == "ES256" {
+		return "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+	}
+	return "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem"
+}
+
 func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) Step {
-	if _, missing := w.requestToken(ctx, k, namespace); missing != nil {
+	first, missing := w.requestToken(ctx, k, namespace)
+	if missing != nil {
 		return *missing
 	}
 	// A fresh one for each request: issuers may take an assertion once only.
@@ -95,6 +121,9 @@ func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken,
 		return token, nil
 	}
 	w.credential = credential{how: "a token of a Kubernetes ServiceAccount", auth: keycloak.Assertion(get)}
+	if claims, err := keycloak.UnverifiedClaims(first); err == nil {
+		w.credential.cure = func(*keycloak.Error) []string { return w.cureFederated(claims) }
+	}
 	return ok("a token of ServiceAccount %q in namespace %q, asked for now", k.ServiceAccountName, namespace)
 }
 

@@ -75,6 +75,20 @@ func (w *walk) cureDiscovery(e *keycloak.Error) []string {
 	return []string{"curl -v " + shell(address)}
 }
 
+// cureGrantTypes: a Keycloak has a feature switched off, another issuer has to be replaced.
+func (w *walk) cureGrantTypes() []string {
+	if w.realm() != "" {
+		return []string{"kc.sh start --features=token-exchange-standard,jwt-authorization-grant  # Keycloak 26.2, 26.6 or newer; --help lists what a version has"}
+	}
+	return []string{
+		"# Keycloak becomes the issuer, and Nextcloud trusts it",
+		"occ app:enable user_oidc",
+		"occ user_oidc:provider keycloak --clientid=nextcloud --clientsecret=SECRET --check-bearer=1 --unique-uid=0 --mapping-uid=preferred_username" +
+			" --discoveryuri=https://KEYCLOAK/realms/REALM/.well-known/openid-configuration",
+		"kubectl patch " + strings.ToLower(w.issuer.kind) + " " + w.issuerName() + " --type=merge -p " + shell(`{"spec":{"url":"https://KEYCLOAK/realms/REALM"}}`),
+	}
+}
+
 // issuerName is the issuer's name, and its namespace, for kubectl.
 func (w *walk) issuerName() string {
 	if w.issuer.kind == KindClusterTokenIssuer {
@@ -123,29 +137,6 @@ func (w *walk) cureSecret(create bool) []string {
 	return append(read, write)
 }
 
-func (w *walk) cureClient(e *keycloak.Error) []string {
-	id := w.account.ClientID
-	switch e.Reason {
-	case keycloak.ReasonClientRejected:
-		if e.Code == codeNoClient {
-			return w.cureMissingClient(id, "-s serviceAccountsEnabled=true -s standardFlowEnabled=false -s 'attributes.\"standard.token.exchange.enabled\"=true'")
-		}
-		if w.credential.secret != "" {
-			return w.cureSecret(false)
-		}
-	case keycloak.ReasonServiceAccountDisabled:
-		if e.Code == codeBadRequest {
-			return w.kcadm(id,
-				"USER_ID=$(kcadm.sh get clients/$CLIENT/service-account-user -r REALM --fields id --format csv --noquotes)",
-				"kcadm.sh update users/$USER_ID -r REALM -s enabled=true")
-		}
-		return w.kcadm(id, "kcadm.sh update clients/$CLIENT -r REALM -s publicClient=false -s serviceAccountsEnabled=true")
-	case keycloak.ReasonScopeInvalid:
-		return w.kcadm(id, w.assignScopes(w.scopes())...)
-	}
-	return w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id))
-}
-
 // cureMissingClient: Keycloak says the same of a client that is not there and of one that is disabled.
 func (w *walk) cureMissingClient(id, settings string) []string {
 	return slices.Concat(
@@ -183,11 +174,35 @@ func (w *walk) cureExchange(e *keycloak.Error) []string {
 		}
 		return all
 	case keycloak.ReasonNotInSubjectAudience:
-		return w.kcadm(id, w.mapAudiences([]string{id})...)
+		return w.cureSubjectAudience()
 	case keycloak.ReasonScopeInvalid:
 		return w.kcadm(id, w.assignScopes(words(w.exchange().Scopes))...)
+	case keycloak.ReasonSubjectTokenInvalid:
+		return w.cureSubject()
 	}
 	return w.kcadm("", "kcadm.sh get clients -r REALM -q clientId="+shell(id))
+}
+
+// cureSubjectAudience names the exchanging client in the subject token: a mapper of the client that mints it.
+func (w *walk) cureSubjectAudience() []string {
+	minter := w.account.ClientID
+	if w.subject() != nil && w.ownClaims != nil {
+		minter = w.ownClaims.ClientID
+	}
+	return append(w.kcadm(minter, w.mapAudiences([]string{w.account.ClientID})...), w.cureSubject()...)
+}
+
+// cureSubject shows who writes the subject token, where that is another party.
+func (w *walk) cureSubject() []string {
+	s := w.subject()
+	if s == nil || s.TokenSecretRef == nil {
+		return nil
+	}
+	return []string{
+		"# another party has to bring a new token: this shows who writes it, and when that was last",
+		"kubectl get secret " + shell(s.TokenSecretRef.Name) + " -n " + shell(w.grant.Namespace) +
+			` --show-managed-fields -o jsonpath='{range .metadata.managedFields[*]}{.manager} {.time}{"\n"}{end}'`,
+	}
 }
 
 // mapAudiences gives the client an audience mapper of its own for each: a client scope that others share may be there

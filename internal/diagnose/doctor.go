@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -161,7 +162,7 @@ func (w *walk) final() sensitive.String {
 }
 
 func (w *walk) oauth() keycloak.Client {
-	return keycloak.Client{Provider: w.provider, ID: w.account.ClientID, Auth: w.credential.auth, HTTP: w.http}
+	return keycloak.Client{Provider: w.provider, ID: w.account.ClientID, Auth: w.credential.auth, HTTP: cmp.Or(w.credential.http, w.http)}
 }
 
 func words[S ~string](list []S) []string {

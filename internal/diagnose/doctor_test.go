@@ -402,10 +402,25 @@ func TestATokenOfAnotherPartyIsWalkedThrough(t *testing.T) {
 }
 
 func TestAnAssertionThatTheOperatorNeedsIsLeftAlone(t *testing.T) {
-	s := newScene(t)
-	s.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "other"}}}
-	step, _ := s.walk(t).First(diagnose.Unknown)
-	if step.Name != "mint" || s.keycloak.Count("urn:ietf:params:oauth:grant-type:jwt-bearer") != 0 {
-		t.Errorf("got %+v", step)
+	for name, test := range map[string]struct {
+		ready bool
+		want  diagnose.Result
+	}{
+		"while the operator is content": {true, diagnose.OK},
+		"while it is not":               {false, diagnose.Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "other"}}}
+			assertion := s.keycloak.Sign(map[string]any{"iss": "https://other.example.com", "aud": s.keycloak.URL, "exp": time.Now().Add(time.Hour).Unix()})
+			s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "apps"}, Data: map[string][]byte{"access_token": []byte(assertion)}})
+			if !test.ready {
+				s.grant.Status.Conditions[0].Status = metav1.ConditionFalse
+			}
+			step := s.walk(t).Steps[4]
+			if step.Name != "mint" || step.Result != test.want || s.keycloak.Count("urn:ietf:params:oauth:grant-type:jwt-bearer") != 0 {
+				t.Errorf("got %+v", step)
+			}
+		})
 	}
 }

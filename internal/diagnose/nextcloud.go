@@ -19,6 +19,9 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	if w.grant == nil || w.grant.Spec.Nextcloud == nil {
 		return skip("there is no Nextcloud to ask")
 	}
+	if w.own == nil {
+		return skip("there is no token")
+	}
 	nc, missing := w.nextcloudClient(ctx)
 	if missing != nil {
 		return *missing
@@ -47,6 +50,9 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 func (w *walk) stepPaths(ctx context.Context) Step {
 	if w.grant == nil || w.grant.Spec.Nextcloud == nil || len(w.grant.Spec.Nextcloud.Paths) == 0 {
 		return skip("no spec.nextcloud.paths")
+	}
+	if w.own == nil {
+		return skip("there is no token")
 	}
 	nc, missing := w.nextcloudClient(ctx)
 	if missing != nil {

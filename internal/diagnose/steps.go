@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/granttype"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -60,11 +61,27 @@ func (w *walk) stepDiscovery(ctx context.Context) Step {
 		return s
 	}
 	w.verifier = keycloak.NewVerifier(w.provider, w.http) //nolint:contextcheck // its fetches of keys are bounded by the client
+	if s := w.grantTypes(); s != nil {
+		return *s
+	}
 	exchange := "token exchange is offered"
 	if !w.provider.Supports(keycloak.GrantTypeTokenExchange) {
 		exchange = "token exchange is not offered"
 	}
 	return ok("the issuer answers; %s", exchange)
+}
+
+// grantTypes holds what the issuer offers against what is needed; nil where it is enough.
+func (w *walk) grantTypes() *Step {
+	says := granttype.Unusable(w.provider.GrantTypes)
+	if w.grant != nil {
+		says = granttype.Missing(w.provider.GrantTypes, w.grant.Spec)
+	}
+	if says == "" {
+		return nil
+	}
+	s := broken(v1alpha1.ReasonGrantTypeUnsupported, w.cureGrantTypes(), "%s: %s", v1alpha1.ReasonGrantTypeUnsupported, says)
+	return &s
 }
 
 func (w *walk) issuerReady() bool {
@@ -129,10 +146,6 @@ func (w *walk) stepExchange(ctx context.Context) Step {
 	e := w.exchange()
 	if e == nil || w.own == nil {
 		return skip("there is nothing to exchange")
-	}
-	if len(w.provider.GrantTypes) > 0 && !w.provider.Supports(keycloak.GrantTypeTokenExchange) {
-		return broken(v1alpha1.ReasonGrantTypeUnsupported, []string{"kc.sh start --features=token-exchange-standard  # Keycloak 26.2 or newer"},
-			"GrantTypeUnsupported: the issuer has no token exchange, its discovery lists: %s", strings.Join(w.provider.GrantTypes, " "))
 	}
 	w.asked = w.Now()
 	token, err := w.oauth().Exchange(ctx, w.own.AccessToken, keycloak.ExchangeRequest{Audience: w.audience(), Scopes: words(e.Scopes)})

@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -28,21 +32,66 @@ func (w *walk) mintSubject(ctx context.Context) Step {
 	case s.OfflineTokenSecretRef != nil:
 		return w.session(ctx, s.OfflineTokenSecretRef)
 	case s.Assertion != nil && s.Assertion.KubernetesToken != nil:
-		assertion, missing := w.requestToken(ctx, s.Assertion.KubernetesToken, w.grant.Namespace)
-		if missing != nil {
-			return *missing
-		}
-		w.asked = w.Now()
-		token, err := w.oauth().JWTBearer(ctx, assertion, w.scopes())
-		if err != nil {
-			return failure(err, w.cureClient)
-		}
-		w.own = &token
-		return w.readOwn(ctx)
+		return w.mintAsserted(ctx, s.Assertion.KubernetesToken)
 	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
-		return unknown("the assertion in Secret %q is not tried, because the issuer may take it once only and the operator needs it", s.Assertion.TokenSecretRef.Name)
+		return w.readAssertion(ctx, s.Assertion.TokenSecretRef)
 	}
 	return unknown("this program does not know the subject of this grant")
+}
+
+// mintAsserted takes a fresh assertion to the issuer, as the operator does.
+func (w *walk) mintAsserted(ctx context.Context, k *v1alpha1.KubernetesToken) Step {
+	assertion, missing := w.requestToken(ctx, k, w.grant.Namespace)
+	if missing != nil {
+		return *missing
+	}
+	w.asked = w.Now()
+	token, err := w.oauth().JWTBearer(ctx, assertion, w.scopes())
+	if err != nil {
+		claims, unreadable := keycloak.UnverifiedClaims(assertion)
+		if unreadable != nil {
+			return unknown("the API server's token of ServiceAccount %q cannot be read", k.ServiceAccountName)
+		}
+		return failure(err, func(e *keycloak.Error) []string { return w.cureAssertion(e, claims) })
+	}
+	w.own = &token
+	return w.readOwn(ctx)
+}
+
+// readAssertion judges the assertion in a Secret by what it says. It is not tried: the issuer may take it once only, and
+// the operator needs it.
+func (w *walk) readAssertion(ctx context.Context, ref *v1alpha1.TokenSecretRef) Step {
+	key := cmp.Or(ref.Key, "access_token")
+	value, missing := w.readKey(ctx, "Secret", w.grant.Namespace, ref.Name, key, nil)
+	if missing != nil {
+		return *missing
+	}
+	from := fmt.Sprintf("the assertion in key %q of Secret %q", key, ref.Name)
+	claims, err := keycloak.UnverifiedClaims(value)
+	if err != nil {
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, nil, "%s: %s is no signed JWT", v1alpha1.ReasonSubjectTokenInvalid, from)
+	}
+	issuer := string(w.issuer.spec.URL)
+	switch {
+	case !w.Now().Before(claims.Expiry):
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, []string{"kubectl tokengrant status -n " + shell(w.grant.Namespace) + "  # where another TokenGrant writes it"},
+			"%s: %s expired %s", v1alpha1.ReasonSubjectTokenInvalid, from, w.ago(claims.Expiry))
+	case !slices.Equal(claims.Audience, []string{issuer}):
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, []string{
+			"# where another TokenGrant writes it",
+			"kubectl patch tokengrant OTHER -n " + shell(w.grant.Namespace) + " --type=merge -p " + shell(`{"spec":{"exchange":{"audience":["`+issuer+`"]}}}`),
+		}, "%s: %s is for %q; its only audience must be the issuer URL", v1alpha1.ReasonSubjectTokenInvalid, from, claims.Audience)
+	}
+	return w.untried("%s, of %q at %s, is made out as it should be; it is not tried here, because the issuer may take it once only and the operator needs it",
+		from, cmp.Or(claims.Username, claims.Subject), claims.Issuer)
+}
+
+// untried is about what is there for the operator alone: then its word counts.
+func (w *walk) untried(format string, args ...any) Step {
+	if meta.IsStatusConditionTrue(w.grant.Status.Conditions, v1alpha1.ConditionReady) && w.lastFailure() == nil {
+		return ok(format+". The operator's last try was good", args...)
+	}
+	return unknown(format, args...)
 }
 
 // subjectToken reads the token of another party, and judges it as the issuer will.
@@ -55,9 +104,7 @@ func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) S
 	from := fmt.Sprintf("key %q of Secret %q", key, ref.Name)
 	claims, err := w.verifier.Verify(ctx, value, keycloak.Expect{Now: w.Now()})
 	if err != nil {
-		s := failure(err, w.cureVerify)
-		s.Message = from + ": " + s.Message
-		return s
+		return w.badSubject(err, from, value)
 	}
 	w.own, w.ownClaims, w.asked = &keycloak.Token{AccessToken: value}, claims, w.Now()
 	life := plan.Life(w.asked, nil, w.asked, claims.Expiry)
@@ -71,7 +118,7 @@ func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef)
 	_, missing := w.readKey(ctx, "Secret", w.grant.Namespace, kept, "session", nil)
 	switch {
 	case missing == nil:
-		return unknown("the session of the user is kept in Secret %q; it is not refreshed here, because its refresh token may be good for one refresh only and the operator needs it", kept)
+		return w.untried("the session of the user is kept in Secret %q; it is not refreshed here, because its refresh token may be good for one refresh only and the operator needs it", kept)
 	case missing.Result == Unknown:
 		return *missing
 	}
@@ -84,4 +131,15 @@ func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef)
 		return *missing
 	}
 	return unknown("key %q of Secret %q holds a login that the operator has not used yet; it is not tried here, because it may be good for one refresh only", key, ref.Name)
+}
+
+// badSubject says what is wrong with another party's token: most often, its age.
+func (w *walk) badSubject(err error, from string, token sensitive.String) Step {
+	if claims, unreadable := keycloak.UnverifiedClaims(token); unreadable == nil && !w.Now().Before(claims.Expiry) {
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, w.cureSubject(), "%s: the token in %s expired %s",
+			v1alpha1.ReasonSubjectTokenInvalid, from, w.ago(claims.Expiry))
+	}
+	s := failure(err, func(*keycloak.Error) []string { return w.cureSubject() })
+	s.Message = from + ": " + s.Message
+	return s
 }

@@ -85,6 +85,7 @@ func TestKeycloakClientSecretPost(t *testing.T) {
 		g.Spec.ServiceAccount.ClientSecretRef.Method = v1alpha1.ClientSecretPost
 	})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+	w.healthy(g)
 }
 
 func TestKeycloakWithoutExchangePublishesTheServiceAccountsToken(t *testing.T) {

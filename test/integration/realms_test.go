@@ -65,6 +65,7 @@ func TestKeycloakTokenOfOneRealmBecomesATokenOfAnother(t *testing.T) {
 	link(t, realmB, "sync", map[string]any{"userId": a.Status.Token.Subject, "userName": a.Status.Token.Username})
 	w.requestRefresh(a, "now that there is a user")
 	w.await(b, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+	w.healthy(b)
 	claims := claimsIn(t, w.published(b))
 	if claims["iss"] != issuerB || claims["aud"] != "nextcloud" || claims["preferred_username"] != "sync" {
 		t.Errorf("iss = %v, aud = %v, username = %v", claims["iss"], claims["aud"], claims["preferred_username"])

@@ -141,6 +141,8 @@ func TestKeycloakTLS(t *testing.T) {
 		t.Errorf("azp = %v, aud = %v", first["azp"], first["aud"])
 	}
 
+	w.healthy(g)
+
 	replace(w, credential, ours.client(t, "certificate", time.Hour))
 	changed := time.Now()
 	w.awaitSecret(g, "is minted with the second certificate", func(s *corev1.Secret) bool { return claimsIn(t, s)["jti"] != first["jti"] })
@@ -148,8 +150,10 @@ func TestKeycloakTLS(t *testing.T) {
 
 	replace(w, credential, ours.client(t, "somebody-else", time.Hour))
 	w.failing(g, v1alpha1.ReasonClientRejected, `"certificate"`, "x509.subjectdn")
+	w.broken(g, "authenticate", v1alpha1.ReasonClientRejected, `"x509.subjectdn":"CN=somebody-else"`)
 	replace(w, credential, newAuthority(t).client(t, "certificate", time.Hour))
 	w.failing(g, "ended the TLS handshake", v1alpha1.ReasonClientRejected, "--truststore-paths")
+	w.broken(g, "authenticate", v1alpha1.ReasonClientRejected, "--https-client-auth=request")
 
 	replace(w, credential, ours.client(t, "certificate", time.Hour))
 	w.eventually("the former certificate works again", func() (bool, string) {

@@ -80,6 +80,7 @@ func TestKeycloakPrivateKeyJWT(t *testing.T) {
 			w.create(g)
 			w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 			before := claimsIn(t, w.published(g))["jti"]
+			w.healthy(g)
 
 			change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.PrivateKeyJWT.KeyID = "second" })
 			change(w, credential, func(s *corev1.Secret) { s.Data["tls.key"] = []byte(second) })
@@ -121,6 +122,7 @@ func TestKeycloakKubernetesToken(t *testing.T) {
 	if claims := claimsIn(t, w.published(g)); claims["aud"] != "nextcloud" || claims["azp"] != clientID {
 		t.Errorf("aud = %v, azp = %v", claims["aud"], claims["azp"])
 	}
+	w.healthy(g)
 	var secrets corev1.SecretList
 	if err := w.List(t.Context(), &secrets, inNamespace(w)); err != nil {
 		t.Fatal(err)
@@ -146,6 +148,7 @@ func TestKeycloakSubjectTokenOfAUser(t *testing.T) {
 	})
 	w.create(g)
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+	w.healthy(g)
 	first := claimsIn(t, w.published(g))
 	if first["preferred_username"] != "alice" || first["aud"] != "nextcloud" {
 		t.Errorf("username = %v, aud = %v", first["preferred_username"], first["aud"])
@@ -168,6 +171,7 @@ func TestKeycloakSubjectTokenOfAUser(t *testing.T) {
 		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 		return strings.Contains(m, v1alpha1.ReasonNotInSubjectAudience), m
 	})
+	w.broken(g, "exchange", v1alpha1.ReasonNotInSubjectAudience, "clientId=nextcloud ")
 }
 
 // userToken logs alice in, as an application would.
