@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,13 +37,13 @@ func (i *installation) bench(t *testing.T, more ...client.Object) *bench {
 	if i.grant.Spec.Nextcloud != nil {
 		i.grant.Spec.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
 	}
-	objects := append(more, i.grant, i.issuer)
+	objects := slices.Concat(more, []client.Object{i.grant, i.issuer})
 	if i.secret != nil {
 		objects = append(objects, i.secret)
 	}
 	b := newBench(t, i.funcs, objects...)
 	b.now = time.Now
-	b.replace = append(i.replace, strings.TrimSuffix(i.keycloak.URL, "/realms/tokengrant"), "https://id.example.com", server.URL, "https://cloud.example.com")
+	b.replace = slices.Concat(i.replace, []string{strings.TrimSuffix(i.keycloak.URL, "/realms/tokengrant"), "https://id.example.com", server.URL, "https://cloud.example.com"})
 	return b
 }
 

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -170,9 +171,7 @@ func (w *way) asserted(audience string) {
 // ofAlice are the claims of a token for the client.
 func (w *way) ofAlice(more map[string]any) map[string]any {
 	claims := w.keycloak.Claims("alice", "portal", "notes-sync")
-	for name, value := range more {
-		claims[name] = value
-	}
+	maps.Copy(claims, more)
 	return claims
 }
 

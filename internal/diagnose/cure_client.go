@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -59,11 +60,11 @@ func (w *walk) cureKey(public string) []string {
 
 // createProvider makes Keycloak trust another issuer.
 func (w *walk) createProvider(kind, alias string, config map[string]string) []string {
-	command := "kcadm.sh create identity-provider/instances -r REALM -s alias=" + shell(alias) + " -s providerId=" + kind + " -s enabled=true"
+	words := []string{"kcadm.sh create identity-provider/instances -r REALM -s alias=" + shell(alias) + " -s providerId=" + kind + " -s enabled=true"}
 	for _, name := range slices.Sorted(maps.Keys(config)) {
-		command += " -s " + shell("config."+name+"="+config[name])
+		words = append(words, "-s "+shell("config."+name+"="+config[name]))
 	}
-	return w.kcadm("", command)
+	return w.kcadm("", strings.Join(words, " "))
 }
 
 // cureFederated lets Keycloak take tokens of the cluster for the client.
