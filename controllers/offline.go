@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +15,9 @@ import (
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
+
+// scopeOfflineAccess is what makes a session an offline one (OpenID Connect Core §11).
+const scopeOfflineAccess = "offline_access"
 
 // login is how the session of a user began.
 type login struct {
@@ -61,6 +65,10 @@ func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request 
 	refreshToken, err := r.refreshToken(g, s)
 	if err != nil {
 		return keycloak.Token{}, err
+	}
+	if scopes := request.Subject.Scopes; request.Exchange != nil && len(scopes) > 0 && !slices.Contains(scopes, scopeOfflineAccess) {
+		// Keycloak 26.4 looks for the session of a token without this scope among the online ones, and finds none.
+		request.Subject.Scopes = append(scopes, scopeOfflineAccess)
 	}
 	token, err := r.refresh(ctx, g, request.Subject, refreshToken)
 	if err != nil {
