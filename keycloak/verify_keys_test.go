@@ -61,7 +61,11 @@ func TestUnreachableKeysAreWorthARetry(t *testing.T) {
 			_, err := v.Verify(t.Context(), token, Expect{Now: noon})
 			wantError(t, err, c.reason, c.class, c.says)
 			s.ScriptKeys()
-			if _, err := v.Verify(t.Context(), token, Expect{Now: noon}); err != nil {
+			// Who comes within microseconds of a fetch's end may still share its answer (go-oidc forgets it after it has told it).
+			for begin := time.Now(); err != nil && time.Since(begin) < time.Second; {
+				_, err = v.Verify(t.Context(), token, Expect{Now: noon})
+			}
+			if err != nil {
 				t.Errorf("when the keys are back: %v", err)
 			}
 		})
