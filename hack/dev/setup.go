@@ -99,11 +99,25 @@ func (s *setup) startControlPlane(ctx context.Context) (err error) {
 	return err
 }
 
+// startKeycloak lets it trust the cluster, where there is one.
 func (s *setup) startKeycloak(ctx context.Context) (err error) {
-	s.keycloak, err = stack.StartKeycloak(ctx, stack.KeycloakOptions{
-		Place: s.place(keycloak), Realms: [][]byte{realm.Export},
-	})
-	return err
+	o := stack.KeycloakOptions{Place: s.place(keycloak), Realms: [][]byte{realm.Export}}
+	if s.plane != nil {
+		o.Features = stack.FederationFeatures(stack.DefaultKeycloakVersion())
+		o.Truststore = []string{s.plane.CAFile}
+	}
+	if s.keycloak, err = stack.StartKeycloak(ctx, o); err != nil || s.plane == nil {
+		return err
+	}
+	if _, err := s.kubectl(ctx, nil, "create", "clusterrolebinding", "public-issuer-discovery",
+		"--clusterrole=system:service-account-issuer-discovery", "--group=system:unauthenticated"); err != nil {
+		return err
+	}
+	if err := s.keycloak.TrustCluster(ctx, realm.Name, s.plane.URL); err != nil {
+		return err
+	}
+	stack.Sayf(ctx, "Keycloak takes tokens of the cluster's ServiceAccounts: a grant needs no secret")
+	return nil
 }
 
 func (s *setup) startNextcloud(ctx context.Context) (err error) {

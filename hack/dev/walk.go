@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -54,13 +56,17 @@ func (w *walk) run(ctx context.Context) error {
 	return nil
 }
 
-// apply sends config/samples with the URLs of this stack.
+// apply sends config/samples with the URLs of this stack, and the grant that needs what only this stack has set up.
 func (w *walk) apply(ctx context.Context) error {
 	samples, err := w.kubectl(ctx, nil, "kustomize", "config/samples")
 	if err != nil {
 		return err
 	}
-	located, err := relocate(samples, w.keycloak.Issuer(realm.Name), w.nextcloud.URL)
+	secretless, err := os.ReadFile(filepath.Join(w.root, "config", "samples", "tokengrant_secretless.yaml"))
+	if err != nil {
+		return err
+	}
+	located, err := relocate(samples+"\n---\n"+string(secretless), w.keycloak.Issuer(realm.Name), w.nextcloud.URL)
 	if err != nil {
 		return fmt.Errorf("config/samples: %w", err)
 	}

@@ -21,21 +21,13 @@ func realKeycloak(t *testing.T) *stack.Keycloak {
 	t.Helper()
 	keycloak.once.Do(func() {
 		keycloak.server, keycloak.err = stack.StartKeycloak(context.Background(), stack.KeycloakOptions{
-			Version: *keycloakVersion, Realms: [][]byte{realm.Export}, Truststore: []string{cluster.caFile}, Features: features(*keycloakVersion),
+			Version: *keycloakVersion, Realms: [][]byte{realm.Export}, Truststore: []string{cluster.caFile}, Features: stack.FederationFeatures(*keycloakVersion),
 		})
 	})
 	if keycloak.err != nil {
 		t.Fatal(keycloak.err)
 	}
 	return keycloak.server
-}
-
-// features switches on what a version has as a preview only.
-func features(version string) []string {
-	if federatedByFeature(version) {
-		return []string{"client-auth-federated"}
-	}
-	return nil
 }
 
 // realWorld sets a world up with the real Keycloak as the issuer "kc".

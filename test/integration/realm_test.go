@@ -12,16 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/keycloak/realm"
 )
-
-// clusterIssuerAlias is the identity provider that stands for the cluster at Keycloak.
-const clusterIssuerAlias = "kubernetes"
 
 var trusted sync.Once
 
 // trustCluster lets Keycloak take tokens of the cluster's ServiceAccounts: the cluster's keys become public, and
-// Keycloak gets an identity provider. 26.4 knows clusters as any other OIDC issuer only.
+// Keycloak gets an identity provider.
 func trustCluster(t *testing.T) {
 	t.Helper()
 	kc := realKeycloak(t)
@@ -34,19 +32,7 @@ func trustCluster(t *testing.T) {
 		if err := cluster.admin.Create(t.Context(), binding); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Error(err)
 		}
-		provider := map[string]any{
-			"alias": clusterIssuerAlias, "providerId": "kubernetes", "enabled": true,
-			"config": map[string]string{"issuer": cluster.url},
-		}
-		if federatedByFeature(*keycloakVersion) {
-			provider["providerId"] = "oidc"
-			provider["config"] = map[string]string{
-				"issuer": cluster.url, "supportsClientAssertions": "true", "supportsClientAssertionReuse": "true",
-				"validateSignature": "true", "useJwksUrl": "true", "jwksUrl": cluster.url + "/openid/v1/jwks",
-				"clientId": "unused", "clientSecret": "unused", "authorizationUrl": cluster.url, "tokenUrl": cluster.url,
-			}
-		}
-		if err := kc.Admin(t.Context(), http.MethodPost, "/"+realm.Name+"/identity-provider/instances", provider, nil); err != nil {
+		if err := kc.TrustCluster(t.Context(), realm.Name, cluster.url); err != nil {
 			t.Error(err)
 		}
 	})
@@ -56,7 +42,7 @@ func trustCluster(t *testing.T) {
 }
 
 // federatedByFeature says that a Keycloak has federated client authentication as a preview feature only.
-func federatedByFeature(version string) bool { return version == "26.4.2" }
+func federatedByFeature(version string) bool { return len(stack.FederationFeatures(version)) > 0 }
 
 // clientAt reads and changes a client of the realm.
 func changeClient(t *testing.T, clientID string, fields map[string]any) {

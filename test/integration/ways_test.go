@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/keycloak/realm"
 )
 
@@ -102,7 +103,7 @@ func TestKeycloakKubernetesToken(t *testing.T) {
 	trustCluster(t)
 	clientID := "sync-" + w.namespace
 	requester(t, clientID, "federated-jwt", map[string]string{
-		"jwt.credential.issuer": clusterIssuerAlias, "jwt.credential.sub": "system:serviceaccount:" + w.namespace + ":sync",
+		"jwt.credential.issuer": stack.ClusterAlias, "jwt.credential.sub": "system:serviceaccount:" + w.namespace + ":sync",
 	})
 	_, cloud := nextcloudFor(t, issuer)
 	g := w.grantFor("g", "kc", clientID, func(g *v1alpha1.TokenGrant) {
