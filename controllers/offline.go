@@ -68,7 +68,7 @@ func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request 
 	}
 	if scopes := request.Subject.Scopes; request.Exchange != nil && len(scopes) > 0 && !slices.Contains(scopes, scopeOfflineAccess) {
 		// Keycloak 26.4 looks for the session of a token without this scope among the online ones, and finds none.
-		request.Subject.Scopes = append(scopes, scopeOfflineAccess)
+		request.Subject.Scopes = slices.Concat(scopes, []string{scopeOfflineAccess})
 	}
 	token, err := r.refresh(ctx, g, request.Subject, refreshToken)
 	if err != nil {

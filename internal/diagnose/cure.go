@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -235,4 +236,22 @@ func (w *walk) cureLife() []string {
 
 func (w *walk) cureOperator() []string {
 	return []string{"kubectl get pods -n " + shell(w.OperatorNamespace)}
+}
+
+// cureTry follows a try of the operator that failed for a cause that no step before it has met.
+func (w *walk) cureTry(reason v1alpha1.Reason) []string {
+	grant := shell(w.grant.Name) + " -n " + shell(w.grant.Namespace)
+	again := "kubectl tokengrant renew " + grant
+	switch reason {
+	case v1alpha1.ReasonReloginRequired:
+		return []string{"kubectl tokengrant login " + grant + " --overwrite"}
+	case v1alpha1.ReasonEncryptionKeyMissing:
+		return []string{
+			"# one key on each line; the one that is meant must be among them (docs/install.md says how to add it)",
+			"kubectl get secret tokengrant-encryption -n " + shell(w.OperatorNamespace) + " -o jsonpath='{.data.keys}' | base64 -d",
+			"# a changed Secret reaches the operator within 90 s",
+			again,
+		}
+	}
+	return []string{again}
 }

@@ -230,10 +230,10 @@ func (w *walk) stepOperator(context.Context) Step {
 	case w.grant.Spec.Suspend:
 		return warn("spec.suspend is true: nothing is refreshed")
 	case last != nil:
-		return broken(last.Reason, []string{"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace)},
+		return broken(last.Reason, w.cureTry(last.Reason),
 			"the operator's last try, %s, failed: %s: %s", w.ago(last.Time.Time), last.Reason, last.Message)
 	case ready.Status != "True":
-		return broken(ready.Reason, []string{"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace)},
+		return broken(ready.Reason, w.cureTry(ready.Reason),
 			"the operator says: %s: %s", ready.Reason, ready.Message)
 	}
 	return ok("Ready: %s", ready.Message)
