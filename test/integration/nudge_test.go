@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestPodsAreNudged(t *testing.T) {
 	w.renew(g, "2")
 	w.eventually("the missing permission in the status", func() (bool, string) {
 		m := w.await(g, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionFalse, v1alpha1.ReasonTokenLifetimeTooShort)
-		return bytes.Contains([]byte(m), []byte("pods could not be nudged (Forbidden)")), m
+		return strings.Contains(m, "pods could not be nudged (Forbidden)"), m
 	})
 	for _, p := range []*corev1.Pod{mounting, joining, ended, other} {
 		if at := w.nudgedAt(p); at != "" {
