@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
@@ -36,8 +35,8 @@ type accountLogin struct {
 
 // gatherAppPassword finds out what is kept for a grant, and with what to make more.
 func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) error {
-	if err := checkAppPasswordTemplates(g.grant); err != nil {
-		return err
+	if err := publish.ValidateAppPassword(templates(g.grant)); err != nil {
+		return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
 	}
 	s, err := r.session(ctx, g)
 	if err != nil {
@@ -178,18 +177,12 @@ func mintedFrom(p *offline.AppPassword) *minted {
 	}}
 }
 
-// secretType is what a grant publishes. The API server takes a basic-auth Secret only with one of its two keys.
+// secretType is what a grant publishes.
 func secretType(grant *v1alpha1.TokenGrant) corev1.SecretType {
 	if grant.Spec.AppPassword == nil {
 		return corev1.SecretTypeOpaque
 	}
-	t := grant.Spec.Secret.Data
-	_, user := t[corev1.BasicAuthUsernameKey]
-	_, password := t[corev1.BasicAuthPasswordKey]
-	if len(t) > 0 && !user && !password {
-		return corev1.SecretTypeOpaque
-	}
-	return corev1.SecretTypeBasicAuth
+	return publish.AppPasswordType(templates(grant))
 }
 
 func rotateAfter(grant *v1alpha1.TokenGrant) time.Duration {
@@ -197,21 +190,6 @@ func rotateAfter(grant *v1alpha1.TokenGrant) time.Duration {
 		return a.RotateAfter.Duration
 	}
 	return defaultRotateAfter
-}
-
-// fieldsOfTokens are those that templates see empty where there is an app password.
-var fieldsOfTokens = []string{".AccessToken", ".TokenType", ".ExpiresAt", ".Scope", ".Claims"}
-
-func checkAppPasswordTemplates(grant *v1alpha1.TokenGrant) error {
-	t := templates(grant)
-	for _, key := range slices.Sorted(maps.Keys(t)) {
-		for _, field := range fieldsOfTokens {
-			if strings.Contains(t[key], field) {
-				return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: key %q: an app password has no %s: use .Username, .Password and .IssuedAt", key, field)
-			}
-		}
-	}
-	return nil
 }
 
 // appPasswordName says who made it and when, to whoever finds it in the settings of the account: at most 120 characters.

@@ -63,6 +63,9 @@ func (a *app) inspect(ctx context.Context, name string) error {
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secretName(&g)}, &s); err != nil {
 		return err
 	}
+	if record, err := plan.ParseRecord(s.Annotations[v1alpha1.PublishedAnnotation]); err == nil && record.Name != "" {
+		return a.inspectAppPassword(&g, &s, record)
+	}
 	found, err := inspectSecret(&g, &s, a.now())
 	if err != nil {
 		return err
@@ -158,14 +161,7 @@ func differences(g *v1alpha1.TokenGrant, s *corev1.Secret, header json.RawMessag
 	if err != nil {
 		return []string{"the Secret has no readable record (annotation " + v1alpha1.PublishedAnnotation + ")"}
 	}
-	var list []string
-	drift := publish.Compare(s, publish.Desired{Owner: *metav1.NewControllerRef(g, v1alpha1.GroupVersion.WithKind("TokenGrant"))})
-	switch drift { //nolint:exhaustive // the others are no matter of the token
-	case publish.Foreign:
-		list = append(list, "the Secret does not belong to this TokenGrant")
-	case publish.Data:
-		list = append(list, "the data of the Secret are not what the operator wrote")
-	}
+	list := driftOf(g, s)
 	var head struct {
 		KeyID string `json:"kid"`
 	}
@@ -189,6 +185,19 @@ func differences(g *v1alpha1.TokenGrant, s *corev1.Secret, header json.RawMessag
 	life := time.Duration(c.ExpiresAt-c.IssuedAt) * time.Second
 	if recorded := told.ExpiresAt.Sub(told.IssuedAt.Time); c.IssuedAt > 0 && recorded > life+time.Second {
 		list = append(list, fmt.Sprintf("it lives %s, the record says %s", life, recorded))
+	}
+	return list
+}
+
+// driftOf says what others did to the Secret.
+func driftOf(g *v1alpha1.TokenGrant, s *corev1.Secret) []string {
+	var list []string
+	drift := publish.Compare(s, publish.Desired{Type: s.Type, Owner: *metav1.NewControllerRef(g, v1alpha1.GroupVersion.WithKind("TokenGrant"))})
+	switch drift { //nolint:exhaustive // the others are no matter of the token
+	case publish.Foreign:
+		list = append(list, "the Secret does not belong to this TokenGrant")
+	case publish.Data:
+		list = append(list, "the data of the Secret are not what the operator wrote")
 	}
 	return list
 }

@@ -122,6 +122,14 @@ func renderSecret(g *v1alpha1.TokenGrant, now time.Time) (*corev1.Secret, error)
 		return nil, fmt.Errorf("spec.secret.data: %w", err)
 	}
 	content, record := fakeToken(g, now.UTC().Truncate(time.Second))
+	kind := corev1.SecretTypeOpaque
+	if g.Spec.AppPassword != nil {
+		if err := publish.ValidateAppPassword(templates); err != nil {
+			return nil, fmt.Errorf("spec.secret.data: %w", err)
+		}
+		content, record = fakeAppPassword(now.UTC().Truncate(time.Second))
+		kind = publish.AppPasswordType(templates)
+	}
 	data, err := publish.Render(templates, content)
 	if err != nil {
 		return nil, fmt.Errorf("spec.secret.data, with a fake token: %w", err)
@@ -131,7 +139,7 @@ func renderSecret(g *v1alpha1.TokenGrant, now time.Time) (*corev1.Secret, error)
 		return nil, err
 	}
 	s := publish.Build(nil, publish.Desired{
-		Name: cmp.Or(g.Spec.Secret.Name, g.Name), Namespace: g.Namespace, Grant: g.Name, Data: data, Record: recorded,
+		Name: cmp.Or(g.Spec.Secret.Name, g.Name), Namespace: g.Namespace, Grant: g.Name, Data: data, Record: recorded, Type: kind,
 		Owner:  *metav1.NewControllerRef(g, v1alpha1.GroupVersion.WithKind(diagnose.KindTokenGrant)),
 		Labels: plain(g.Spec.Secret.Labels), Annotations: plain(g.Spec.Secret.Annotations),
 	})
@@ -171,6 +179,13 @@ func fakeToken(g *v1alpha1.TokenGrant, now time.Time) (publish.Content, plan.Rec
 	return content, plan.Record{Token: token}
 }
 
+// fakeAppPassword invents one; the user is in a Secret, which is not read.
+func fakeAppPassword(now time.Time) (publish.Content, plan.Record) {
+	const user = "USER"
+	record := plan.Record{Token: v1alpha1.TokenStatus{Username: user, IssuedAt: metav1.NewTime(now)}, Name: "fake"}
+	return publish.Content{Username: user, Password: sensitive.New("fake-app-password"), IssuedAt: now}, record
+}
+
 func part(value map[string]any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -187,6 +202,13 @@ func plain[V ~string](m map[string]V) map[string]string {
 	return out
 }
 
+func fakeNote(s *corev1.Secret) string {
+	if record, err := plan.ParseRecord(s.Annotations[v1alpha1.PublishedAnnotation]); err == nil && record.Name != "" {
+		return "The app password is a fake, and so is its user."
+	}
+	return "The token is a fake: its signature is not valid."
+}
+
 // showSecrets writes manifests that people can read: the data in the clear, without what only the operator reads.
 func (a *app) showSecrets(secrets []corev1.Secret) error {
 	for _, s := range secrets {
@@ -194,13 +216,14 @@ func (a *app) showSecrets(secrets []corev1.Secret) error {
 		for key, value := range s.Data {
 			text[key] = string(value)
 		}
+		note := fakeNote(&s)
 		s.StringData, s.Data, s.OwnerReferences = text, nil, nil
 		for key := range s.Annotations {
 			if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") {
 				delete(s.Annotations, key)
 			}
 		}
-		fmt.Fprintln(a.Out, "---\n# The token is a fake: its signature is not valid.")
+		fmt.Fprintln(a.Out, "---\n# "+note)
 		if err := writeYAML(a.Out, s); err != nil {
 			return err
 		}

@@ -107,13 +107,21 @@ func (a *app) request(ctx context.Context, c client.Client, key client.ObjectKey
 	if err := c.Get(ctx, key, &g); err != nil {
 		return nil, err
 	}
-	r := &renewal{Namespace: g.Namespace, Name: g.Name, Outcome: renewAsked, Message: "a new token is asked for", before: g.Status}
+	r := &renewal{Namespace: g.Namespace, Name: g.Name, Outcome: renewAsked, Message: "a new " + thing(&g) + " is asked for", before: g.Status}
 	patch := client.MergeFrom(g.DeepCopy())
 	if g.Annotations == nil {
 		g.Annotations = map[string]string{}
 	}
 	g.Annotations[v1alpha1.RefreshRequestedAnnotation] = a.now().UTC().Format(time.RFC3339Nano)
 	return r, c.Patch(ctx, &g, patch)
+}
+
+// thing is what a grant publishes.
+func thing(g *v1alpha1.TokenGrant) string {
+	if g.Spec.AppPassword != nil {
+		return "app password"
+	}
+	return "token"
 }
 
 const pollInterval = 250 * time.Millisecond
@@ -141,7 +149,10 @@ func (r *renewal) answered(g *v1alpha1.TokenGrant, now time.Time) bool {
 	switch {
 	case s.Token != nil && (r.before.Token == nil || !s.Token.IssuedAt.Equal(&r.before.Token.IssuedAt)):
 		r.Outcome, r.Reason, r.Token = renewed, v1alpha1.ReasonPublished, s.Token
-		r.Message = "a new token was published, it expires " + until(now, s.Token.ExpiresAt.Time)
+		r.Message = "a new app password was published, the former one works for some minutes longer"
+		if !s.Token.ExpiresAt.IsZero() {
+			r.Message = "a new token was published, it expires " + until(now, s.Token.ExpiresAt.Time)
+		}
 	case failing && !equality.Semantic.DeepEqual(s.LastAttempt, r.before.LastAttempt):
 		r.Outcome, r.Reason, r.Message = renewFailed, s.LastAttempt.Reason, s.LastAttempt.Message
 	case g.Spec.Suspend:

@@ -29,6 +29,36 @@ var stageNames = []string{
 	stageIssuer, stageAuthenticate, stageMint, stageExchange, stageVerify, stageCheck, stagePublish, stageSchedule,
 }
 
+// stageLogin is in the place of the first five where Nextcloud itself makes the credential.
+const stageLogin = "login"
+
+var stageNamesOfAppPasswords = []string{stageLogin, stageCheck, stagePublish, stageSchedule}
+
+func stagesOf(g *v1alpha1.TokenGrant) []string {
+	if g.Spec.AppPassword != nil {
+		return stageNamesOfAppPasswords
+	}
+	return stageNames
+}
+
+// stageAt is the stage of a grant at which a reason stops it. What keeps an app password from being made, an
+// unreachable Nextcloud for example, stops it at the login.
+func stageAt(g *v1alpha1.TokenGrant, reason v1alpha1.Reason) string {
+	at, known := stageOfReason[reason]
+	switch {
+	case g.Spec.AppPassword == nil && known:
+		return at
+	case g.Spec.AppPassword == nil:
+		return stageMint
+	}
+	switch reason {
+	case v1alpha1.ReasonNextcloudRejected, v1alpha1.ReasonNextcloudWrongUser, v1alpha1.ReasonNextcloudForbidden,
+		v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretNotWritten, v1alpha1.ReasonSuspended:
+		return at
+	}
+	return stageLogin
+}
+
 // stage is one of them, as it is now.
 type stage struct {
 	Name   string `json:"name"`
@@ -68,18 +98,15 @@ func stoppedAt(g *v1alpha1.TokenGrant) (at, why string) {
 	case s.ConsecutiveFailures > 0 && s.LastAttempt != nil:
 		reason, message = s.LastAttempt.Reason, s.LastAttempt.Message
 	case ready == nil:
-		return stageIssuer, "the operator has not looked at it yet"
+		return stagesOf(g)[0], "the operator has not looked at it yet"
 	case ready.Status != metav1.ConditionTrue:
 		reason, message = ready.Reason, ready.Message
 	default:
 		return "", ""
 	}
-	at, known := stageOfReason[reason]
-	switch {
-	case !known:
-		at = stageMint
-	case reason == v1alpha1.ReasonSuspended && s.Token == nil:
-		at = stageIssuer
+	at = stageAt(g, reason)
+	if reason == v1alpha1.ReasonSuspended && s.Token == nil {
+		at = stagesOf(g)[0]
 	}
 	e := g.Spec.Exchange
 	if e != nil && (reason == v1alpha1.ReasonGrantTypeUnsupported || reason == v1alpha1.ReasonScopeInvalid && len(g.Spec.Scopes) == 0) {
@@ -92,17 +119,18 @@ func stoppedAt(g *v1alpha1.TokenGrant) (at, why string) {
 // failure of the next one leaves as it is.
 func (v *grantView) stages(g *v1alpha1.TokenGrant, now time.Time) []stage {
 	at, why := stoppedAt(g)
-	list := make([]stage, len(stageNames))
-	for i, name := range stageNames {
+	names := stagesOf(g)
+	list := make([]stage, len(names))
+	for i, name := range names {
 		list[i] = stage{Name: name, State: stateOK}
 		switch {
-		case name == at && at == stageIssuer && strings.HasPrefix(why, v1alpha1.ReasonPending), name == at && len(g.Status.Conditions) == 0:
+		case name == at && at == names[0] && strings.HasPrefix(why, v1alpha1.ReasonPending), name == at && len(g.Status.Conditions) == 0:
 			list[i].State, list[i].Detail = stateWaiting, why
 			continue
 		case name == at:
 			list[i].State, list[i].Detail = stateBroken, why
 			continue
-		case at != "" && i > slices.Index(stageNames, at) && name != stagePublish && name != stageSchedule:
+		case at != "" && i > slices.Index(names, at) && name != stagePublish && name != stageSchedule:
 			list[i].State = stateWaiting
 			continue
 		}
@@ -117,6 +145,11 @@ func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 		token = &v1alpha1.TokenStatus{}
 	}
 	switch s.Name {
+	case stageLogin:
+		s.Detail = fmt.Sprintf("Secret %q", g.Spec.AppPassword.LoginSecretRef.Name)
+		if token.Username != "" {
+			s.Detail = fmt.Sprintf("user %q, Secret %q", token.Username, g.Spec.AppPassword.LoginSecretRef.Name)
+		}
 	case stageIssuer:
 		s.Detail = v.issuerDetail(now)
 	case stageAuthenticate:
@@ -201,18 +234,25 @@ func describeSchedule(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 		s.State = stateWaiting
 		return
 	}
-	parts := []string{"issued " + since(now, token.IssuedAt.Time) + " ago"}
+	issued, renewal, renewed := "issued ", "refresh ", "refreshed"
+	if g.Spec.AppPassword != nil {
+		issued, renewal, renewed = "made ", "rotation ", "rotated"
+	}
+	parts := []string{issued + since(now, token.IssuedAt.Time) + " ago"}
 	switch {
 	case g.Spec.Suspend:
 		s.State = stateWarning
-		parts = append(parts, "not refreshed: spec.suspend is true")
+		parts = append(parts, "not "+renewed+": spec.suspend is true")
 	case g.Status.RefreshAt != nil:
-		parts = append(parts, "refresh "+until(now, g.Status.RefreshAt.Time))
+		parts = append(parts, renewal+until(now, g.Status.RefreshAt.Time))
 	}
-	if token.ExpiresAt.Time.Before(now) {
+	switch {
+	case token.ExpiresAt.IsZero():
+		parts = append(parts, "does not expire")
+	case token.ExpiresAt.Time.Before(now):
 		s.State = stateBroken
 		parts = append(parts, "expired "+until(now, token.ExpiresAt.Time))
-	} else {
+	default:
 		parts = append(parts, "expires "+until(now, token.ExpiresAt.Time))
 	}
 	s.Detail = strings.Join(parts, ", ")

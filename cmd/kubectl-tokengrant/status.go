@@ -24,7 +24,8 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show where in the line a grant stands, or all grants",
-		Long: `Shows where in the line a grant stands: issuer, authenticate, mint, exchange, verify, check, publish, schedule.
+		Long: `Shows where in the line a grant stands: issuer, authenticate, mint, exchange, verify, check, publish, schedule;
+of an app password: login, check, publish, schedule.
 Without NAME: a table of all grants of the namespace. It ends with 1 when a grant is not Ready.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.runE(func(ctx context.Context, args []string) error {
@@ -57,7 +58,7 @@ type grantView struct {
 	Message     string                    `json:"message,omitempty"`
 	StoppedAt   string                    `json:"stoppedAt,omitempty"`
 	Stages      []stage                   `json:"stages,omitempty"`
-	Issuer      issuerView                `json:"issuer"`
+	Issuer      *issuerView               `json:"issuer,omitempty"`
 	Token       *v1alpha1.TokenStatus     `json:"token,omitempty"`
 	RefreshAt   *metav1.Time              `json:"refreshAt,omitempty"`
 	LastAttempt *v1alpha1.Attempt         `json:"lastAttempt,omitempty"`
@@ -83,9 +84,11 @@ func viewOf(g *v1alpha1.TokenGrant) grantView {
 	s := g.Status
 	v := grantView{
 		Namespace: g.Namespace, Name: g.Name, Ready: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending,
-		Issuer: issuerView{Kind: cmp.Or(g.Spec.IssuerRef.Kind, diagnose.KindTokenIssuer), Name: g.Spec.IssuerRef.Name},
-		Token:  s.Token, RefreshAt: s.RefreshAt, LastAttempt: s.LastAttempt, Failures: s.ConsecutiveFailures, Nextcloud: s.Nextcloud,
+		Token: s.Token, RefreshAt: s.RefreshAt, LastAttempt: s.LastAttempt, Failures: s.ConsecutiveFailures, Nextcloud: s.Nextcloud,
 		Secret: secretView{Name: s.SecretName},
+	}
+	if g.Spec.AppPassword == nil {
+		v.Issuer = &issuerView{Kind: cmp.Or(g.Spec.IssuerRef.Kind, diagnose.KindTokenIssuer), Name: g.Spec.IssuerRef.Name}
 	}
 	if ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady); ready != nil {
 		v.Ready, v.Reason, v.Message = ready.Status, ready.Reason, ready.Message
@@ -96,19 +99,11 @@ func viewOf(g *v1alpha1.TokenGrant) grantView {
 
 // lookUp adds what other objects say, as far as one may read them.
 func (v *grantView) lookUp(ctx context.Context, c client.Client) error {
-	var issuer v1alpha1.TokenIssuer
-	var shared v1alpha1.ClusterTokenIssuer
-	var err error
-	if v.Issuer.Kind == diagnose.KindClusterTokenIssuer {
-		err = c.Get(ctx, client.ObjectKey{Name: v.Issuer.Name}, &shared)
-		issuer.Spec, issuer.Status = shared.Spec.TokenIssuerSpec, shared.Status
-	} else {
-		err = c.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: v.Issuer.Name}, &issuer)
+	if v.Issuer != nil {
+		if err := v.lookUpIssuer(ctx, c); err != nil {
+			return err
+		}
 	}
-	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
-		return err
-	}
-	v.Issuer.URL, v.Issuer.LastDiscovery = string(issuer.Spec.URL), issuer.Status.LastDiscovery
 	if v.Secret.Name == "" {
 		return nil
 	}
@@ -122,6 +117,23 @@ func (v *grantView) lookUp(ctx context.Context, c client.Client) error {
 	case !apierrors.IsForbidden(err):
 		return err
 	}
+	return nil
+}
+
+func (v *grantView) lookUpIssuer(ctx context.Context, c client.Client) error {
+	var issuer v1alpha1.TokenIssuer
+	var shared v1alpha1.ClusterTokenIssuer
+	var err error
+	if v.Issuer.Kind == diagnose.KindClusterTokenIssuer {
+		err = c.Get(ctx, client.ObjectKey{Name: v.Issuer.Name}, &shared)
+		issuer.Spec, issuer.Status = shared.Spec.TokenIssuerSpec, shared.Status
+	} else {
+		err = c.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: v.Issuer.Name}, &issuer)
+	}
+	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+		return err
+	}
+	v.Issuer.URL, v.Issuer.LastDiscovery = string(issuer.Spec.URL), issuer.Status.LastDiscovery
 	return nil
 }
 
@@ -199,7 +211,10 @@ func (a *app) showTable(views []grantView, namespace string) {
 	for _, v := range views {
 		user, issued, refresh, expires := "-", "-", "-", "-"
 		if t := v.Token; t != nil {
-			user, issued, expires = cmp.Or(t.Username, t.Subject, "-"), since(now, t.IssuedAt.Time)+" ago", until(now, t.ExpiresAt.Time)
+			user, issued, expires = cmp.Or(t.Username, t.Subject, "-"), since(now, t.IssuedAt.Time)+" ago", "never"
+			if !t.ExpiresAt.IsZero() {
+				expires = until(now, t.ExpiresAt.Time)
+			}
 		}
 		if v.RefreshAt != nil {
 			refresh = until(now, v.RefreshAt.Time)

@@ -17,6 +17,11 @@ func (d Doctor) OAuthClient(ctx context.Context, namespace, name string) (keyclo
 	if err := d.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &grant); err != nil {
 		return keycloak.Client{}, nil, err
 	}
+	if grant.Spec.AppPassword != nil {
+		s := broken(v1alpha1.ReasonInvalidSpec, nil, "TokenGrant %q asks no issuer, because it has spec.appPassword", name)
+		s.Name = "issuer"
+		return keycloak.Client{}, &s, nil
+	}
 	w := &walk{Doctor: d, grant: &grant, ref: grant.Spec.IssuerRef, namespace: namespace, report: &Report{}}
 	for _, step := range line[:3] {
 		s := step.do(w, ctx)

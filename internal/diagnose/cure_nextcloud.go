@@ -10,6 +10,11 @@ import (
 
 func (w *walk) cureNextcloud(v nextcloud.Verdict, e nextcloud.Expect) []string {
 	c := w.grant.Spec.Nextcloud
+	if w.asksNextcloud() {
+		if cure := w.cureAppPassword(v); cure != nil {
+			return cure
+		}
+	}
 	switch v.Reason {
 	case nextcloud.ReasonRejected:
 		return append([]string{

@@ -81,17 +81,24 @@ type walk struct {
 	opened sensitive.String
 	// user is who Nextcloud says the token is.
 	user string
+	// password is the app password that is published, loginName the user who logged in for it.
+	password  sensitive.String
+	loginName string
 	// asked is the time before the token that would be published was asked for.
 	asked time.Time
 }
 
 const stepMintName = "mint"
 
-// line is the order of the steps.
-var line = []struct {
+type namedStep struct {
 	name string
 	do   func(*walk, context.Context) Step
-}{
+}
+
+const stepOperatorName = "operator"
+
+// line is the order of the steps.
+var line = []namedStep{
 	{"issuer", (*walk).stepIssuer},
 	{"discovery", (*walk).stepDiscovery},
 	{"credential", (*walk).stepCredential},
@@ -103,15 +110,18 @@ var line = []struct {
 	{"nextcloud", (*walk).stepNextcloud},
 	{"paths", (*walk).stepPaths},
 	{"no audience", (*walk).stepNoAudience},
-	{"operator", (*walk).stepOperator},
+	{stepOperatorName, (*walk).stepOperator},
 }
 
 func (w *walk) run(ctx context.Context) *Report {
-	stopped := false
-	for _, l := range line {
+	stopped, steps := false, line
+	if w.asksNextcloud() {
+		steps = appPasswordLine
+	}
+	for _, l := range steps {
 		var s Step
 		switch {
-		case stopped && (l.name != "operator" || w.broken()):
+		case stopped && (l.name != stepOperatorName || w.broken()):
 			s = skip("not reached")
 		default:
 			s = l.do(w, ctx)
@@ -155,6 +165,9 @@ func (w *walk) audience() []string {
 
 // final is the token that would be published.
 func (w *walk) final() sensitive.String {
+	if w.asksNextcloud() {
+		return w.password
+	}
 	if w.exchanged != nil {
 		return w.exchanged.AccessToken
 	}

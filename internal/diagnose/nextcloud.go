@@ -19,7 +19,7 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	if w.grant == nil || w.grant.Spec.Nextcloud == nil {
 		return skip("there is no Nextcloud to ask")
 	}
-	if w.own == nil {
+	if w.own == nil && w.password.IsZero() {
 		return skip("there is no token")
 	}
 	nc, missing := w.nextcloudClient(ctx)
@@ -31,7 +31,7 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	v := nc.Check(ctx, w.final(), expect, w.hints(ctx))
 	if v.Outcome == nextcloud.Accepted {
 		w.user = v.Identity.User
-		return ok("%s accepts the token as user %q", c.URL, v.Identity.User)
+		return ok("%s accepts the %s as user %q", c.URL, w.thing(), v.Identity.User)
 	}
 	if v.Reason == nextcloud.ReasonRejected && !v.StaleKeys && w.acceptsWithoutAudience(ctx, nc) {
 		// Then the provider, its keys and the user are in order; only aud is left.
@@ -51,7 +51,7 @@ func (w *walk) stepPaths(ctx context.Context) Step {
 	if w.grant == nil || w.grant.Spec.Nextcloud == nil || len(w.grant.Spec.Nextcloud.Paths) == 0 {
 		return skip("no spec.nextcloud.paths")
 	}
-	if w.own == nil {
+	if w.own == nil && w.password.IsZero() {
 		return skip("there is no token")
 	}
 	nc, missing := w.nextcloudClient(ctx)
@@ -85,6 +85,9 @@ func (w *walk) nextcloudClient(ctx context.Context) (nextcloud.Client, *Step) {
 
 // hints are as the operator gives them. The key of the published token is known where the Secret can be read.
 func (w *walk) hints(ctx context.Context) nextcloud.Hints {
+	if w.asksNextcloud() {
+		return nextcloud.Hints{AppPassword: true, Username: w.loginName}
+	}
 	h := nextcloud.Hints{
 		NewKey: true, Username: w.finalClaims.Username, Issuer: string(w.issuer.spec.URL), Audience: w.finalClaims.Audience,
 		AcceptedBefore: w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.User != "",

@@ -1,0 +1,117 @@
+package diagnose
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
+	"github.com/tokengrant/tokengrant/nextcloud"
+)
+
+// appPasswordLine is the order of the steps where no issuer is asked.
+var appPasswordLine = []namedStep{
+	{"login", (*walk).stepLogin},
+	{"app password", (*walk).stepAppPassword},
+	{"nextcloud", (*walk).stepNextcloud},
+	{"paths", (*walk).stepPaths},
+	{stepOperatorName, (*walk).stepOperator},
+}
+
+func (w *walk) asksNextcloud() bool { return w.grant != nil && w.grant.Spec.AppPassword != nil }
+
+// stepLogin looks at the login and does not try it: Nextcloud counts each wrong one, and it would make another app password.
+func (w *walk) stepLogin(ctx context.Context) Step {
+	name, namespace := w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace
+	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --type=%s --from-literal=%s=USER --from-literal=%s=PASSWORD",
+		shell(name), shell(namespace), corev1.SecretTypeBasicAuth, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)}
+	user, missing := w.readKey(ctx, "Secret", namespace, name, corev1.BasicAuthUsernameKey, create)
+	if missing != nil {
+		return *missing
+	}
+	password, missing := w.readKey(ctx, "Secret", namespace, name, corev1.BasicAuthPasswordKey, create)
+	if missing != nil {
+		return *missing
+	}
+	w.loginName = user.Reveal()
+	if strings.TrimSpace(w.loginName) != w.loginName || strings.TrimSpace(password.Reveal()) != password.Reveal() {
+		return broken(v1alpha1.ReasonCredentialRejected, create, "the user name or the password in Secret %q begins or ends with a space or a line break", name)
+	}
+	if last := w.lastFailure(); last != nil && last.Reason == v1alpha1.ReasonCredentialRejected {
+		return broken(last.Reason, []string{
+			"occ user:info " + shell(w.loginName) + "  # is it enabled?",
+			"occ user:resetpassword " + shell(w.loginName),
+			"# then write the password into the Secret; nothing is tried before its data change",
+			fmt.Sprintf("kubectl edit secret %s -n %s", shell(name), shell(namespace)),
+		}, "%s: %s", last.Reason, last.Message)
+	}
+	return ok("user %q; not tried from here, because Nextcloud counts each wrong login", w.loginName)
+}
+
+// stepAppPassword reads the app password that is published.
+func (w *walk) stepAppPassword(ctx context.Context) Step {
+	name := cmp.Or(w.grant.Spec.Secret.Name, w.grant.Name)
+	var s corev1.Secret
+	err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s)
+	if last := w.lastFailure(); apierrors.IsNotFound(err) && last != nil {
+		return broken(last.Reason, w.cureLast(last), "%s: %s", last.Reason, last.Message)
+	}
+	if err != nil {
+		return unreadable(err, v1alpha1.ReasonPending, "Secret", w.grant.Namespace, name, w.cureOperator())
+	}
+	record, err := plan.ParseRecord(s.Annotations[v1alpha1.PublishedAnnotation])
+	if err != nil || record.Name == "" {
+		return broken(v1alpha1.ReasonPending, w.cureOperator(), "Secret %q holds no app password that the operator made", name)
+	}
+	password := s.Data[corev1.BasicAuthPasswordKey]
+	if record.Shape != "" || len(password) == 0 {
+		return unknown("%q of user %q, which cannot be told from what spec.secret.data made of it", record.Name, record.Token.Username)
+	}
+	w.password = sensitive.New(string(password))
+	w.loginName = record.Token.Username
+	return ok("%q of user %q, made %s", record.Name, record.Token.Username, w.ago(record.Token.IssuedAt.Time))
+}
+
+// cureLast mends what the operator says; most of it says itself what to do.
+func (w *walk) cureLast(last *v1alpha1.Attempt) []string {
+	if last.Reason == v1alpha1.ReasonEncryptionKeyMissing {
+		return []string{
+			"openssl rand -base64 32 | tr '+/' '-_' > keys",
+			"# give that file to the operator as --encryption-keys-file; docs/ways-to-a-token.md says how",
+		}
+	}
+	return []string{"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace)}
+}
+
+// cureAppPassword mends an app password that Nextcloud does not take.
+func (w *walk) cureAppPassword(v nextcloud.Verdict) []string {
+	switch v.Reason {
+	case nextcloud.ReasonRejected:
+		return []string{
+			"occ user:info " + shell(w.loginName) + "  # is it enabled?",
+			"occ user:auth-tokens:list " + shell(w.loginName) + "  # is the app password still there?",
+			"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace),
+		}
+	case nextcloud.ReasonWrongUser:
+		return []string{
+			"# log in as the expected user, or correct spec.nextcloud.expect.user",
+			fmt.Sprintf("kubectl edit secret %s -n %s", shell(w.grant.Spec.AppPassword.LoginSecretRef.Name), shell(w.grant.Namespace)),
+		}
+	}
+	return nil
+}
+
+// thing is what is published.
+func (w *walk) thing() string {
+	if w.asksNextcloud() {
+		return "app password"
+	}
+	return "token"
+}
