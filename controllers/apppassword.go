@@ -48,6 +48,7 @@ func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) er
 	}
 	url := string(g.grant.Spec.Nextcloud.URL)
 	g.login = login
+	g.adopt(s)
 	g.inputs.Token = plan.HashInputs("appPassword", url, login.user)
 	g.inputs.Credential = login.version
 	content := g.loginContent()
@@ -60,6 +61,28 @@ func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) er
 		g.refused = failf(v1alpha1.ReasonCredentialRejected, "%s", l.Refusal)
 	}
 	return nil
+}
+
+// adopt takes up the published app password where nothing else keeps it any more, so that it is deleted one day. It says
+// whether it did.
+func (g *gathered) adopt(s *session) bool {
+	if g.record == nil || g.record.Name == "" || g.grant.Spec.Nextcloud == nil || g.appPassword(g.record.Name) != nil {
+		return false
+	}
+	m := g.held()
+	if m == nil {
+		return false
+	}
+	r := g.record
+	p := offline.AppPassword{
+		URL: string(g.grant.Spec.Nextcloud.URL), User: r.Token.Username, Name: r.Name, Password: m.token, MadeAt: r.Token.IssuedAt.UTC(),
+		Inputs: r.Inputs, Credential: r.Credential, Request: r.Request, Published: true,
+	}
+	if g.login != nil && g.login.version == r.Credential {
+		p.Content = g.loginContent()
+	}
+	s.AppPasswords, s.unsaved = append([]offline.AppPassword{p}, s.AppPasswords...), true
+	return true
 }
 
 // loginContent names the login, and the Nextcloud that it is for.

@@ -76,15 +76,15 @@ func (r *GrantReconciler) appPasswordsLeft(ctx context.Context, g *gathered) (*s
 	if _, other := asFailure(r.gatherSecret(ctx, g)); other != nil {
 		return nil, other
 	}
-	if g.record == nil || g.record.Name == "" || g.grant.Spec.Nextcloud == nil {
-		return s, err
+	if s == nil {
+		s = &session{}
 	}
-	m := g.held()
-	if m == nil {
+	switch {
+	case g.adopt(s):
+		return s, nil
+	case g.record != nil && g.record.Name != "" && len(s.AppPasswords) == 0:
 		return nil, failf(v1alpha1.ReasonNotRevoked, "app password %q of user %q: Secret %q, which kept it, is gone or cannot be read; delete it at Nextcloud, see occ user:auth-tokens:list",
 			g.record.Name, g.record.Token.Username, sessionName(g.grant))
 	}
-	return &session{State: offline.State{AppPasswords: []offline.AppPassword{{
-		URL: string(g.grant.Spec.Nextcloud.URL), User: g.record.Token.Username, Name: g.record.Name, Password: m.token,
-	}}}}, nil
+	return s, err
 }

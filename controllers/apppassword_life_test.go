@@ -75,6 +75,38 @@ func TestAppPasswordSecretHasTheTypeOfItsKeys(t *testing.T) {
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 1, 1)
 }
 
+// TestAppPasswordWhoseKeeperIsDamaged: memory has it, or the Secret that is published.
+func TestAppPasswordWhoseKeeperIsDamaged(t *testing.T) {
+	for name, damage := range map[string]func(*bench){
+		"deleted": func(b *bench) { _ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g"))) },
+		"edited": func(b *bench) {
+			b.editSecret(publish.SessionName("g"), func(s *corev1.Secret) { s.Data[sessionKey] = []byte("garbage") })
+		},
+		"deleted, and forgotten": func(b *bench) {
+			_ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g")))
+			b.restart()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.run()
+			first := b.password()
+			damage(b)
+			b.run()
+			b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 1, 1)
+			if s := b.secret(publish.SessionName("g")); s == nil || string(s.Data[sessionKey]) == "garbage" {
+				t.Error("nothing keeps it any more")
+			}
+			b.edit(request("1"))
+			b.pass(time.Hour)
+			b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 2, 1)
+			if b.works(first) {
+				t.Error("the first one was forgotten")
+			}
+		})
+	}
+}
+
 func TestAppPasswordThatTheUserDeletedIsReplaced(t *testing.T) {
 	b := newBench(t)
 	b.run()

@@ -163,7 +163,7 @@ func TestAppPasswordWhoseLoginIsRefused(t *testing.T) {
 
 // TestAppPasswordTakesThePlaceOfAToken: the type of a Secret cannot be changed, so another takes its place.
 func TestAppPasswordTakesThePlaceOfAToken(t *testing.T) {
-	w, issuer, g := simple(t)
+	w, _, g := simple(t)
 	a := standInAccount(t)
 	w.secret("login", map[string]string{"username": a.user, "password": a.password})
 	spec := g.Spec
@@ -185,7 +185,6 @@ func TestAppPasswordTakesThePlaceOfAToken(t *testing.T) {
 		_ = w.Get(t.Context(), client.ObjectKeyFromObject(g), g)
 		return len(g.Finalizers) == 0, strings.Join(g.Finalizers, " ")
 	})
-	_ = issuer
 }
 
 func TestAppPasswordSecretIsRepairedWithoutALogin(t *testing.T) {
