@@ -103,3 +103,19 @@ func TestOfflineSessionSecretOfSomebodyElse(t *testing.T) {
 	}
 	w.another(g, jti)
 }
+
+// TestOfflineSessionIsShownToItsIssuerOnly when the grant names another by now, and the login's Secret is gone.
+func TestOfflineSessionIsShownToItsIssuerOnly(t *testing.T) {
+	w, _, g := offlineWorld(t)
+	w.ready(g)
+	w.deleteLogin()
+	other := scripted(t)
+	w.issuer("other", other.URL)
+	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.IssuerRef.Name = "other" })
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonReloginRequired), "another client or issuer", "kubectl tokengrant login g")
+	if n := refreshes(other); n != 0 {
+		t.Errorf("%d refreshes at another issuer", n)
+	}
+	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.IssuerRef.Name = "kc" })
+	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
+}
