@@ -55,7 +55,9 @@ func (r *GrantReconciler) userToken(ctx context.Context, g *gathered, subject is
 		token, err = g.conn.Refresh(ctx, subject, s.RefreshToken)
 		if ended(err) {
 			// What ended it may be a refresh token that was sent twice, and that leaves the session behind.
-			_ = g.conn.Logout(ctx, subject, s.RefreshToken)
+			if unanswered := g.conn.Logout(ctx, subject, s.RefreshToken); unanswered != nil && passing(unanswered) {
+				return keycloak.Token{}, unanswered // Another session now would be one too many.
+			}
 		}
 	}
 	if !s.ofUser() || ended(err) {
