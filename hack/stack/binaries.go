@@ -31,7 +31,7 @@ func Binaries(ctx context.Context) (Assets, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return assetsIn(dir)
 	}
-	dir, err := built(ctx, "kubernetes", buildKubernetes)
+	dir, err := built(ctx, "kubernetes", "kubernetes", buildKubernetes)
 	if err != nil {
 		return Assets{}, fmt.Errorf("building the control plane from hack/kubernetes: %w", err)
 	}
@@ -39,13 +39,14 @@ func Binaries(ctx context.Context) (Assets, error) {
 }
 
 // built returns the directory below CacheDir, named after a kind of binaries and
-// all that their build depends on, and builds them when it is missing.
-func built(ctx context.Context, kind string, build func(ctx context.Context, module, out string) error) (string, error) {
+// all that their build depends on, and builds them, from a module below hack,
+// when it is missing.
+func built(ctx context.Context, name, kind string, build func(ctx context.Context, module, out string) error) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	module := filepath.Join(root, "hack", "kubernetes")
+	module := filepath.Join(root, "hack", name)
 	key, err := moduleKey(ctx, module)
 	if err != nil {
 		return "", err

@@ -20,22 +20,8 @@ func Helm(ctx context.Context, major int) (string, error) {
 	if !known {
 		return "", fmt.Errorf("there is no Helm %d here", major)
 	}
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	module := filepath.Join(root, "hack", helm.module)
-	key, err := moduleKey(ctx, module)
-	if err != nil {
-		return "", err
-	}
-	cache, err := CacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, fmt.Sprintf("helm%d", major), key)
-	err = prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
-		return buildHelm(ctx, module, helm.pkg, temporary)
+	dir, err := built(ctx, helm.module, fmt.Sprintf("helm%d", major), func(ctx context.Context, module, out string) error {
+		return buildHelm(ctx, module, helm.pkg, out)
 	})
 	if err != nil {
 		return "", fmt.Errorf("building Helm %d from hack/%s: %w", major, helm.module, err)

@@ -19,7 +19,7 @@ func (t NodeTools) path(name string) string { return filepath.Join(t.Dir, name) 
 // NodeBinaries returns the programs that a node needs besides those of Binaries:
 // pinned by hack/kubernetes too, and built at the first use.
 func NodeBinaries(ctx context.Context) (NodeTools, error) {
-	dir, err := built(ctx, "node", func(ctx context.Context, module, out string) error {
+	dir, err := built(ctx, "kubernetes", "node", func(ctx context.Context, module, out string) error {
 		return buildTools(ctx, module, out, "kubelet, containerd, the CNI plugins, kube-proxy and kube-scheduler",
 			"github.com/containerd/containerd/v2/cmd/containerd",
 			"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",

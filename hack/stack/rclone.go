@@ -9,24 +9,10 @@ import (
 // Rclone returns the path of rclone with WebDAV as its only remote, built from hack/rclone at the first use (a minute)
 // and kept in CacheDir.
 func Rclone(ctx context.Context) (string, error) {
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	module := filepath.Join(root, "hack", "rclone")
-	key, err := moduleKey(ctx, module)
-	if err != nil {
-		return "", err
-	}
-	cache, err := CacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "rclone", key)
-	err = prepareOnce(ctx, dir, func(ctx context.Context, temporary string) error {
+	dir, err := built(ctx, "rclone", "rclone", func(ctx context.Context, module, out string) error {
 		Sayf(ctx, "building rclone from Go modules (a minute, once)")
 		elapsed := took(ctx)
-		cmd := goCommand(ctx, module, "build", "-mod=readonly", "-trimpath", "-o", filepath.Join(temporary, "rclone"), ".")
+		cmd := goCommand(ctx, module, "build", "-mod=readonly", "-trimpath", "-o", filepath.Join(out, "rclone"), ".")
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, output)
 		}
