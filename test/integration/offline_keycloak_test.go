@@ -230,7 +230,10 @@ func TestKeycloakOfflineSessionThatEnded(t *testing.T) {
 			v1alpha1.ReasonReloginRequired, "Offline user session not found", anew,
 		},
 		"signed out everywhere": {
-			&reusable, func(v visitor) { admin(v.t, http.MethodPost, v.user()+"/logout", nil, nil) },
+			&reusable, func(v visitor) {
+				time.Sleep(time.Second) // a not-before ends what was issued in an earlier second
+				admin(v.t, http.MethodPost, v.user()+"/logout", nil, nil)
+			},
 			v1alpha1.ReasonReloginRequired, "Stale token", anew,
 		},
 		"the user is deleted": {

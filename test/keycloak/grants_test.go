@@ -5,6 +5,7 @@ package keycloak
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
@@ -86,6 +87,7 @@ func testRefresh(t *testing.T, s server) {
 	s.admin(t, http.MethodPut, alice, map[string]any{"enabled": true}, nil)
 	refresh(t, c, offline)
 
+	nextSecond()
 	s.admin(t, http.MethodPost, alice+"/logout", nil, nil)
 	_, err = c.Refresh(t.Context(), offline, nil)
 	refused(t, err, keycloak.ReasonReloginRequired, "log in again") // its user's not-before is later now
@@ -93,6 +95,9 @@ func testRefresh(t *testing.T, s server) {
 	_, err = c.Refresh(t.Context(), offline, nil)
 	refused(t, err, keycloak.ReasonReloginRequired, "log in again")
 }
+
+// nextSecond waits for a user's not-before to be later than what was issued until now: Keycloak counts both in whole seconds.
+func nextSecond() { time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) }
 
 // testRotation tests what a lost answer costs (realm settings "Revoke Refresh Token" and "Refresh Token Max Reuse").
 func testRotation(t *testing.T, s server) {
