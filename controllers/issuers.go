@@ -47,9 +47,11 @@ type Issuers struct {
 	Namespaces []string
 	// AllowHTTP lets issuers and Nextclouds be plain http beyond loopback.
 	AllowHTTP bool
-	UserAgent string
-	Clock     clock.PassiveClock
-	recovery  *recovery
+	// DenyPrivate keeps issuers and Nextclouds from being at private addresses.
+	DenyPrivate bool
+	UserAgent   string
+	Clock       clock.PassiveClock
+	recovery    *recovery
 }
 
 // resolve finds the issuer that a grant names.
@@ -129,8 +131,10 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 	}
 	connection, err := i.Registry.Get(view.key(), issuer.Config{
 		URL:               string(view.spec.URL),
+		Hosts:             words(view.spec.EndpointHosts),
 		RootCAs:           authorities,
 		AllowHTTP:         i.AllowHTTP,
+		DenyPrivate:       i.DenyPrivate,
 		RequestsPerSecond: float64(view.spec.Limits.RequestsPerSecond),
 		Burst:             int(view.spec.Limits.Burst),
 		Concurrency:       int(view.spec.Limits.Concurrency),

@@ -30,6 +30,8 @@ type Options struct {
 	Namespaces []string
 	// AllowHTTP lets issuers and Nextclouds be plain http beyond loopback.
 	AllowHTTP bool
+	// DenyPrivate keeps issuers and Nextclouds from being at private addresses.
+	DenyPrivate bool
 	// Concurrency is the number of TokenGrants worked on at once.
 	Concurrency int
 	UserAgent   string
@@ -68,6 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		OperatorNamespace: o.OperatorNamespace,
 		Namespaces:        o.Namespaces,
 		AllowHTTP:         o.AllowHTTP,
+		DenyPrivate:       o.DenyPrivate,
 		UserAgent:         o.UserAgent,
 		Clock:             now,
 		recovery:          newRecovery(),

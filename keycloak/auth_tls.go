@@ -14,7 +14,7 @@ import (
 // connection stays with the one it was opened with.
 //
 // Requests go to the aliases of the discovery document where it has some (RFC 8705 §5). They have to be on the scheme
-// and host of the issuer, on any port.
+// and host of the issuer, on any port, or on one of Provider.Hosts.
 func TLS() ClientAuth { return tlsClient{} }
 
 type tlsClient struct{}
@@ -26,9 +26,8 @@ func (tlsClient) authenticate(_ context.Context, p *Provider, cfg *clientcredent
 		p.TokenEndpoint: p.MTLSTokenEndpoint, p.RevocationEndpoint: p.MTLSRevocationEndpoint,
 	}[cfg.TokenURL]
 	if alias != "" {
-		if !onHostOf(p.Issuer, alias) {
-			return invalidIssuer("mtls_endpoint_aliases of the discovery document leads to another host than the issuer's",
-				"tokens are sent to the issuer's own host only; set Keycloak's hostname option to the address in the issuer URL")
+		if !onHostOf(p.Issuer, alias) && !p.trusts(alias) {
+			return invalidIssuer("mtls_endpoint_aliases of the discovery document leads to another host than the issuer's", elsewhere)
 		}
 		cfg.TokenURL = alias
 	}

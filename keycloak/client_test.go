@@ -253,6 +253,12 @@ func TestTheOperatorsOwnHTTPClientIsUnderstood(t *testing.T) {
 	wantError(t, err, ReasonIssuerInvalid, Refused, "link-local")
 	_, err = Discover(t.Context(), hc, keycloaktest.NewServer(t).URL)
 	wantError(t, err, ReasonIssuerInvalid, Refused, "larger than")
+	public, err := httpclient.New(httpclient.Options{DenyPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Discover(t.Context(), public, keycloaktest.NewServer(t).URL)
+	wantError(t, err, ReasonIssuerInvalid, Refused, "--deny-private-addresses): name an issuer with a public address")
 	_, err = Discover(t.Context(), hc, keycloaktest.NewServer(t, keycloaktest.Options{TLS: true}).URL)
 	wantError(t, err, ReasonIssuerUnreachable, Retry, "unknown authority")
 }

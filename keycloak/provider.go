@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
@@ -35,17 +36,23 @@ type Provider struct {
 	MTLSTokenEndpoint      string
 	MTLSRevocationEndpoint string
 	GrantTypes             []string
+	// Hosts are those, besides the issuer's own, that requests may go to.
+	Hosts []string
 }
 
 // Supports reports whether the issuer offers a grant. A document without grant_types_supported promises none of
 // those this package uses (RFC 8414 §2 gives authorization_code and implicit as its default).
 func (p *Provider) Supports(grantType string) bool { return slices.Contains(p.GrantTypes, grantType) }
 
+// maxURL is the longest endpoint of a document that is taken: it is shown in a status.
+const maxURL = 2048
+
 // Discover reads the discovery document of the issuer. Every endpoint has to be on the scheme, host and port of
-// issuerURL, because credentials go there, and the document has to name exactly issuerURL as its issuer.
+// issuerURL, because credentials go there, or on the same scheme at one of hosts (host or host:port); and the document
+// has to name exactly issuerURL as its issuer.
 //
 // Errors: IssuerUnreachable and Throttled (Retry), IssuerInvalid (Refused).
-func Discover(ctx context.Context, hc *http.Client, issuerURL string) (_ *Provider, err error) {
+func Discover(ctx context.Context, hc *http.Client, issuerURL string, hosts ...string) (_ *Provider, err error) {
 	ctx, end := stage.Begin(ctx, opDiscovery)
 	defer func() { end(err) }()
 	if hint := unfit(issuerURL); hint != "" {
@@ -80,6 +87,7 @@ func Discover(ctx context.Context, hc *http.Client, issuerURL string) (_ *Provid
 		MTLSTokenEndpoint:           doc.MTLS.Token,
 		MTLSRevocationEndpoint:      doc.MTLS.Revocation,
 		GrantTypes:                  names(doc.GrantTypes),
+		Hosts:                       hosts,
 	}
 	if err := p.check(); err != nil {
 		return nil, err
@@ -101,7 +109,6 @@ func unfit(issuerURL string) string {
 
 // check refuses a document that lacks what we need, or sends us to somebody else.
 func (p *Provider) check() error {
-	home, _ := originOf(p.Issuer)
 	for _, e := range []struct {
 		name, url string
 		required  bool
@@ -118,13 +125,31 @@ func (p *Provider) check() error {
 			}
 			continue
 		}
-		if origin, _ := originOf(e.url); origin != home {
-			return invalidIssuer(
-				e.name+" of the discovery document is not on "+cleaner{}.text(home),
-				"credentials are sent to the issuer's own scheme, host and port only; set Keycloak's hostname option to the address in the issuer URL")
+		if u, err := url.Parse(e.url); err != nil || len(e.url) > maxURL || u.User != nil || u.Fragment != "" {
+			return invalidIssuer(e.name+" of the discovery document is no URL of an endpoint", "look at what answers at the issuer URL")
+		}
+		if !p.trusts(e.url) {
+			home, _ := originOf(p.Issuer)
+			return invalidIssuer(e.name+" of the discovery document is not on "+cleaner{}.text(home), elsewhere)
 		}
 	}
 	return nil
+}
+
+const elsewhere = "credentials are sent to the issuer's own scheme, host and port only: set Keycloak's hostname option to the address " +
+	"in the issuer URL or, if that host is to get them, name it in spec.endpointHosts of the issuer"
+
+// trusts says whether credentials may be sent to a URL.
+func (p *Provider) trusts(endpoint string) bool {
+	origin, ok := originOf(endpoint)
+	if home, _ := originOf(p.Issuer); !ok || origin == home {
+		return ok
+	}
+	scheme, _, _ := strings.Cut(origin, "://")
+	return slices.ContainsFunc(p.Hosts, func(host string) bool {
+		named, ok := originOf(scheme + "://" + host)
+		return ok && named == origin && strings.HasPrefix(p.Issuer, scheme+"://")
+	})
 }
 
 // names makes a list of a server's fit to be shown.

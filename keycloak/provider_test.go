@@ -15,7 +15,7 @@ import (
 )
 
 // discoverAt serves a discovery document made of the recorded one and discovers it.
-func discoverAt(t *testing.T, change func(doc, origin string) string) (*Provider, error) {
+func discoverAt(t *testing.T, change func(doc, origin string) string, hosts ...string) (*Provider, error) {
 	t.Helper()
 	recorded, err := os.ReadFile("testdata/26.7.3/discovery.json")
 	if err != nil {
@@ -31,7 +31,7 @@ func discoverAt(t *testing.T, change func(doc, origin string) string) (*Provider
 		_, _ = w.Write([]byte(change(doc, server.URL)))
 	}))
 	defer server.Close()
-	p, err := Discover(t.Context(), server.Client(), server.URL+"/realms/nextcloud-mcp")
+	p, err := Discover(t.Context(), server.Client(), server.URL+"/realms/nextcloud-mcp", hosts...)
 	if p != nil {
 		for _, field := range []*string{&p.Issuer, &p.TokenEndpoint, &p.JWKSURI, &p.RevocationEndpoint, &p.EndSessionEndpoint, &p.DeviceAuthorizationEndpoint, &p.MTLSTokenEndpoint, &p.MTLSRevocationEndpoint} {
 			*field = strings.Replace(*field, server.URL, "SERVER", 1)
@@ -104,6 +104,15 @@ func TestDiscoverRefusesWhatIsNoIssuer(t *testing.T) {
 		{"revocation_endpoint on another host", func(doc, origin string) string {
 			return strings.ReplaceAll(doc, `"revocation_endpoint": "`+origin, `"revocation_endpoint": "https://evil.example`)
 		}, "revocation_endpoint of the discovery document is not on"},
+		{"a token_endpoint with a password", func(doc, _ string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "http://`, `"token_endpoint": "http://me:canary@`)
+		}, "token_endpoint of the discovery document is no URL of an endpoint"},
+		{"a token_endpoint without end", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "`+origin, `"token_endpoint": "`+origin+"/"+strings.Repeat("x", maxURL))
+		}, "token_endpoint of the discovery document is no URL of an endpoint"},
+		{"a host that begins like the issuer's", func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "`+origin, `"token_endpoint": "`+origin+".evil.example")
+		}, "token_endpoint of the discovery document is no"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := discoverAt(t, c.change)
@@ -113,6 +122,41 @@ func TestDiscoverRefusesWhatIsNoIssuer(t *testing.T) {
 	for _, issuer := range []string{"", "keycloak", "ftp://x/realms/y", "https://", "https://x/realms/y?z=1", "https://x/realms/y#z", "https://u:p@x/realms/y", "https://x/%zz"} {
 		_, err := Discover(t.Context(), nil, issuer)
 		wantError(t, err, ReasonIssuerInvalid, Refused, "the issuer")
+	}
+}
+
+// TestEndpointsOnOtherHosts: credentials go to hosts that the user has named, and to those only.
+func TestEndpointsOnOtherHosts(t *testing.T) {
+	elsewhere := func(url string) func(string, string) string {
+		return func(doc, origin string) string {
+			return strings.ReplaceAll(doc, `"token_endpoint": "`+origin, `"token_endpoint": "`+url)
+		}
+	}
+	for name, c := range map[string]struct {
+		url   string
+		hosts []string
+		ok    bool
+	}{
+		"nobody is named":         {"http://login.example", nil, false},
+		"the host":                {"http://login.example", []string{"other.example", "login.example"}, true},
+		"the host in capitals":    {"http://LOGIN.example", []string{"login.example"}, true},
+		"its usual port":          {"http://login.example:80", []string{"login.example"}, true},
+		"another port":            {"http://login.example:8443", []string{"login.example"}, false},
+		"that port":               {"http://login.example:8443", []string{"login.example:8443"}, true},
+		"another scheme":          {"https://login.example", []string{"login.example"}, false},
+		"a host below it":         {"http://a.login.example", []string{"login.example"}, false},
+		"a host that ends alike":  {"http://evil-login.example", []string{"login.example"}, false},
+		"the host as a user name": {"http://login.example@evil.example", []string{"login.example"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := discoverAt(t, elsewhere(c.url), c.hosts...)
+			if c.ok && (err != nil || !strings.HasPrefix(p.TokenEndpoint, c.url)) {
+				t.Errorf("token_endpoint %v, error %v", p, err)
+			}
+			if !c.ok {
+				wantError(t, err, ReasonIssuerInvalid, Refused, "token_endpoint of the discovery document is no")
+			}
+		})
 	}
 }
 

@@ -99,6 +99,10 @@ func noAnswer(op string, err error) *Error {
 	case errors.Is(err, httpclient.ErrForbiddenAddress):
 		e.Reason, e.Class = ReasonIssuerInvalid, Refused
 		e.Description, e.Hint = "the host resolves to an address that no issuer has (link-local, metadata service)", "correct the issuer URL"
+	case errors.Is(err, httpclient.ErrPrivateAddress):
+		e.Reason, e.Class = ReasonIssuerInvalid, Refused
+		e.Description, e.Hint = "the host resolves to a private address, and this operator does not connect to those (--deny-private-addresses)",
+			"name an issuer with a public address, or ask who runs the operator"
 	default:
 		e.Description, e.Hint = describe(err)
 	}

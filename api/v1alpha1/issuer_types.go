@@ -68,6 +68,13 @@ type TokenIssuerSpec struct {
 	// +required
 	URL HTTPURL `json:"url"`
 
+	// endpointHosts are hosts, besides that of url, on which the discovery document may say that its endpoints and keys
+	// are. Credentials are sent to these hosts as well. Other endpoints make the issuer IssuerInvalid.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	EndpointHosts []EndpointHost `json:"endpointHosts,omitempty"`
+
 	// caRef names the certificate authorities (PEM) that signed the server's certificate, besides those of the system.
 	// +optional
 	CARef *CARef `json:"caRef,omitempty"`
@@ -145,6 +152,13 @@ type NamespaceName string
 // +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && size(url(self).getHost()) > 0",message="must be an absolute https URL, such as https://id.example.com/realms/cloud"
 // +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#') && !self.contains('@') && !self.matches('[[:space:][:cntrl:]]')",message="must have no query, fragment, user name or white space"
 type HTTPURL string
+
+// EndpointHost is a host name, with a port where that is not the usual one of the scheme of url.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=259
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?$')",message="must be a host name in lower case, with a port if need be, such as login.example.com or id.example.com:8443"
+type EndpointHost string
 
 // CARef names a bundle of certificate authorities.
 type CARef struct {

@@ -26,6 +26,7 @@ type options struct {
 	namespaces              []string
 	operatorNamespace       string
 	allowHTTP               bool
+	denyPrivate             bool
 	concurrency             int
 	encryptionKeys          offline.Keyring
 	otlpEndpoint            string
@@ -45,6 +46,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.namespaceList, "namespaces", "", "Comma-separated namespaces to work in; all when empty.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
+	fs.BoolVar(&o.denyPrivate, "deny-private-addresses", false, "Refuse to connect to issuers and Nextclouds at private addresses. Link-local and cloud metadata addresses are always refused.")
 	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
 	fs.BoolVar(&o.statusPage, "status-page", false, "Serve a page of all grants at /status of the metrics endpoint, to those who may get that nonResourceURL.")
 	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
@@ -94,6 +96,7 @@ func (o *options) controllers() controllers.Options {
 		OperatorNamespace: o.operatorNamespace,
 		Namespaces:        o.namespaces,
 		AllowHTTP:         o.allowHTTP,
+		DenyPrivate:       o.denyPrivate,
 		Concurrency:       o.concurrency,
 		UserAgent:         "tokengrant/" + version(),
 		EncryptionKeys:    o.encryptionKeys,

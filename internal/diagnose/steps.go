@@ -50,7 +50,7 @@ func (w *walk) stepDiscovery(ctx context.Context) Step {
 	if w.http, err = httpclient.New(o); err != nil {
 		return broken(v1alpha1.ReasonInvalidSpec, nil, "spec.caRef of %s cannot be used: %v", w.issuer, err)
 	}
-	if w.provider, err = keycloak.Discover(ctx, w.http, string(w.issuer.spec.URL)); err != nil {
+	if w.provider, err = keycloak.Discover(ctx, w.http, string(w.issuer.spec.URL), w.endpointHosts()...); err != nil {
 		s := failure(err, w.cureDiscovery)
 		if s.Reason == v1alpha1.ReasonIssuerUnreachable && w.issuerReady() {
 			// Not the grant's fault, as far as anybody knows.
@@ -69,6 +69,14 @@ func (w *walk) stepDiscovery(ctx context.Context) Step {
 		exchange = "token exchange is not offered"
 	}
 	return ok("the issuer answers; %s", exchange)
+}
+
+func (w *walk) endpointHosts() []string {
+	var hosts []string
+	for _, host := range w.issuer.spec.EndpointHosts {
+		hosts = append(hosts, string(host))
+	}
+	return hosts
 }
 
 // grantTypes holds what the issuer offers against what is needed; nil where it is enough.

@@ -2,11 +2,16 @@ package httpclient
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 )
 
 func TestTheDialerRefusesAddresses(t *testing.T) {
 	for address, refused := range map[string]bool{
+		"8.8.8.8:443":                     false,
 		"10.1.2.3:443":                    false,
 		"127.0.0.1:8080":                  false,
 		"[::1]:443":                       false,
@@ -35,17 +40,91 @@ func TestTheDialerRefusesAddresses(t *testing.T) {
 		"id.example.com:443":              true, // not resolved: never seen by a Control, so refused
 		"/var/run/secrets/some-socket":    true,
 		"[64:ff9b:0:0:0:0:a9fe:a9fe]:443": true,
+		"[64:ff9b:1::169.254.169.254]:80": true, // a NAT64 of one's own
+		"[2002:a9fe:a9fe::1]:80":          true, // 6to4
+		"[2002:808:808::1]:443":           false,
+		"[2001:0:1234::5601:5601]:80":     true, // Teredo
+		"[::169.254.169.254]:80":          true,
+		"[fd00:ec2::23]:80":               true,
+		"[fd00:42::42]:80":                true,
+		"0.1.2.3:443":                     true,
+		"255.255.255.255:443":             true,
 	} {
-		if err := refuseForbidden("tcp", address, nil); errors.Is(err, ErrForbiddenAddress) != refused {
+		if err := (dialPolicy{}).control("tcp", address, nil); errors.Is(err, ErrForbiddenAddress) != refused || (err != nil) != refused {
 			t.Errorf("%s: %v; want refused %t", address, err, refused)
 		}
 	}
 }
 
+func TestTheDialerRefusesPrivateAddressesWhereItIsTold(t *testing.T) {
+	for address, want := range map[string]error{
+		"8.8.8.8:443":                 nil,
+		"[2606:4700::1111]:443":       nil,
+		"[64:ff9b::8.8.8.8]:443":      nil,
+		"10.1.2.3:443":                ErrPrivateAddress,
+		"172.31.255.255:443":          ErrPrivateAddress,
+		"172.32.0.1:443":              nil,
+		"192.168.0.1:443":             ErrPrivateAddress,
+		"100.64.0.1:443":              ErrPrivateAddress,
+		"127.0.0.1:8080":              ErrPrivateAddress,
+		"[::1]:443":                   ErrPrivateAddress,
+		"[fd00::1]:443":               ErrPrivateAddress,
+		"[::ffff:10.0.0.1]:443":       ErrPrivateAddress,
+		"[64:ff9b::10.0.0.1]:443":     ErrPrivateAddress,
+		"[64:ff9b:1::10.0.0.1]:443":   ErrPrivateAddress,
+		"[2002:a00:1::]:443":          ErrPrivateAddress,
+		"[::10.0.0.1]:443":            ErrPrivateAddress,
+		"[2001:0:1234::f5ff:fffe]:80": ErrPrivateAddress, // Teredo of 10.0.0.1
+		"240.0.0.1:443":               ErrPrivateAddress,
+		"169.254.169.254:80":          ErrForbiddenAddress, // always
+		"[fe80::1]:443":               ErrForbiddenAddress,
+	} {
+		if err := (dialPolicy{denyPrivate: true}).control("tcp", address, nil); !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v; want %v", address, err, want)
+		}
+	}
+}
+
 func TestTheRefusalReachesTheCaller(t *testing.T) {
-	for _, u := range []string{"https://169.254.169.254/", "https://[fe80::1]/", "https://[::ffff:169.254.169.254]/", "https://0.0.0.0/"} {
-		if _, err := get(t, client(t, Options{}), u); !errors.Is(err, ErrForbiddenAddress) {
-			t.Errorf("%s: %v, want ErrForbiddenAddress", u, err)
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	named := strings.Replace(server.URL, "127.0.0.1", "localhost", 1) // judged when it has been resolved
+	for u, want := range map[string]error{
+		"https://169.254.169.254/":          ErrForbiddenAddress,
+		"https://[fe80::1]/":                ErrForbiddenAddress,
+		"https://[::ffff:169.254.169.254]/": ErrForbiddenAddress,
+		"https://0.0.0.0/":                  ErrForbiddenAddress,
+		server.URL:                          ErrPrivateAddress,
+		named:                               ErrPrivateAddress,
+	} {
+		if _, err := get(t, client(t, Options{DenyPrivate: true}), u); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", u, err, want)
+		}
+	}
+	if _, err := get(t, client(t, Options{}), named); err != nil {
+		t.Errorf("a private address, and no word against it: %v", err)
+	}
+}
+
+// TestThroughAProxy: the proxy may be private, what is asked through it may not be an address that is refused.
+func TestThroughAProxy(t *testing.T) {
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.Host) }))
+	t.Cleanup(proxy.Close)
+	for _, form := range []string{proxy.URL, strings.TrimPrefix(proxy.URL, "http://")} {
+		t.Setenv("HTTP_PROXY", form)
+		asked = nil
+		c := client(t, Options{DenyPrivate: true, AllowHTTP: true})
+		if _, err := get(t, c, "http://id.example.com/"); err != nil {
+			t.Errorf("by name: %v", err)
+		}
+		for u, want := range map[string]error{"http://169.254.169.254/": ErrForbiddenAddress, "http://10.0.0.1/": ErrPrivateAddress} {
+			if _, err := get(t, c, u); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", u, err, want)
+			}
+		}
+		if !slices.Equal(asked, []string{"id.example.com"}) {
+			t.Errorf("the proxy was asked for %v", asked)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 )
@@ -19,6 +18,7 @@ const (
 	defaultIdlePerHost      = 16
 	maxResponseHeaderBytes  = 64 << 10
 	dialTimeout             = 5 * time.Second
+	keepAlive               = 30 * time.Second
 )
 
 // Options are the limits of one client. The zero value is a good one.
@@ -35,6 +35,9 @@ type Options struct {
 	MaxResponseBytes int64
 	// AllowHTTP permits plain http to any host. Without it, only loopback may be asked in the clear.
 	AllowHTTP bool
+	// DenyPrivate refuses private addresses too: loopback, RFC 1918, unique local (RFC 4193), shared (RFC 6598) and all
+	// else that is not of the public internet. A proxy of the environment may be private.
+	DenyPrivate bool
 	// MaxIdleConnsPerHost is the number of kept connections; 16 when zero.
 	MaxIdleConnsPerHost int
 	// UserAgent is sent where the request names none.
@@ -46,10 +49,11 @@ type Options struct {
 
 // New returns a client that speaks https (TLS 1.2 or newer, HTTP/2 where offered) over kept connections,
 // follows no redirect (the 3xx answer is returned as it is), keeps no cookies, bounds time and size, and
-// connects to no link-local, multicast, unspecified or cloud metadata address (ErrForbiddenAddress).
+// connects to no link-local, multicast, unspecified or cloud metadata address (ErrForbiddenAddress), and to no
+// private one where that is asked for (ErrPrivateAddress).
 //
-// The proxy variables of the environment count as for net/http. A proxied request is resolved by the proxy:
-// then the address policy can judge the proxy's address only.
+// The proxy variables of the environment count as for net/http. A proxy resolves the names of what is asked through it:
+// then the address policy can judge the proxy's address, and a URL whose host is an address.
 func New(o Options) (*http.Client, error) {
 	roots, err := trust(o.RootCAs)
 	if err != nil {
@@ -59,13 +63,11 @@ func New(o Options) (*http.Client, error) {
 	if o.ClientCertificate != nil {
 		present = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.ClientCertificate, nil }
 	}
+	addresses := dialPolicy{denyPrivate: o.DenyPrivate}
+	proxy, connect := wiring(addresses)
 	wire := &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{
-			Timeout:   dialTimeout,
-			KeepAlive: 30 * time.Second,
-			Control:   refuseForbidden,
-		}).DialContext,
+		Proxy:       proxy,
+		DialContext: connect,
 		TLSClientConfig: &tls.Config{
 			MinVersion:           tls.VersionTLS12,
 			RootCAs:              roots,
@@ -87,6 +89,7 @@ func New(o Options) (*http.Client, error) {
 	return &http.Client{
 		Transport: &policy{
 			next:      next,
+			addresses: addresses,
 			closeIdle: wire.CloseIdleConnections,
 			allowHTTP: o.AllowHTTP,
 			maxBytes:  or(o.MaxResponseBytes, defaultMaxResponseBytes),

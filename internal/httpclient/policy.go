@@ -18,6 +18,7 @@ var (
 // policy checks each request, whatever document its URL came from, and bounds each answer.
 type policy struct {
 	next      http.RoundTripper
+	addresses dialPolicy
 	closeIdle func()
 	allowHTTP bool
 	maxBytes  int64
@@ -25,11 +26,11 @@ type policy struct {
 }
 
 func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !p.allowHTTP && !secret(req.URL) {
+	if err := p.refuse(req.URL); err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
-		return nil, ErrInsecure
+		return nil, err
 	}
 	if p.userAgent != "" && req.Header.Get("User-Agent") == "" {
 		req = req.Clone(req.Context())
@@ -45,6 +46,13 @@ func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: p.maxBytes}
 	return resp, nil
+}
+
+func (p *policy) refuse(u *url.URL) error {
+	if !p.allowHTTP && !secret(u) {
+		return ErrInsecure
+	}
+	return p.addresses.checkURL(u)
 }
 
 // CloseIdleConnections makes http.Client.CloseIdleConnections work.

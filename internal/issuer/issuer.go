@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,11 +37,13 @@ const (
 
 // Config says how to reach an issuer and how much to ask of it.
 type Config struct {
-	URL       string
-	RootCAs   []byte // PEM, beside the system's
-	AllowHTTP bool
-	UserAgent string
-	Timeout   time.Duration // of one request, waiting for its turn included; 15 s when zero
+	URL         string
+	Hosts       []string // besides the URL's own, as for keycloak.Discover
+	RootCAs     []byte   // PEM, beside the system's
+	AllowHTTP   bool
+	DenyPrivate bool // as for httpclient.New
+	UserAgent   string
+	Timeout     time.Duration // of one request, waiting for its turn included; 15 s when zero
 
 	RequestsPerSecond float64 // 50 when zero
 	Burst             int     // 100 when zero
@@ -55,8 +58,8 @@ type Config struct {
 
 // sameConnection reports whether two configurations differ at most in their limits.
 func (c Config) sameConnection(other Config) bool {
-	return c.URL == other.URL && bytes.Equal(c.RootCAs, other.RootCAs) && c.AllowHTTP == other.AllowHTTP &&
-		c.UserAgent == other.UserAgent && c.Timeout == other.Timeout
+	return c.URL == other.URL && slices.Equal(c.Hosts, other.Hosts) && bytes.Equal(c.RootCAs, other.RootCAs) &&
+		c.AllowHTTP == other.AllowHTTP && c.DenyPrivate == other.DenyPrivate && c.UserAgent == other.UserAgent && c.Timeout == other.Timeout
 }
 
 func (c Config) sameLimits(other Config) bool {
@@ -68,6 +71,7 @@ func (c Config) sameLimits(other Config) bool {
 // Its methods return the errors of package keycloak, or the cause of ctx's end.
 type Issuer struct {
 	url          string
+	hosts        []string
 	client       *http.Client // presents no certificate
 	certificates certificates
 	gate         *gate
@@ -88,10 +92,10 @@ func newIssuer(c Config) (*Issuer, error) {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
 	}
-	i := &Issuer{url: c.URL, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
+	i := &Issuer{url: c.URL, hosts: c.Hosts, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
 	i.certificates = certificates{clock: c.Clock, connect: func(certificate *tls.Certificate) (*http.Client, error) {
 		return httpclient.New(httpclient.Options{
-			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, UserAgent: c.UserAgent, Timeout: c.Timeout,
+			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, UserAgent: c.UserAgent, Timeout: c.Timeout,
 			MaxIdleConnsPerHost: c.Concurrency, ClientCertificate: certificate,
 			Wrap: func(wire http.RoundTripper) http.RoundTripper { return passage{i.gate, wire} },
 		})
@@ -128,7 +132,7 @@ func (i *Issuer) Discover(ctx context.Context, force bool) (*keycloak.Provider, 
 }
 
 func (i *Issuer) fetchDiscovery(ctx context.Context) (*keycloak.Provider, error) {
-	found, err := keycloak.Discover(ctx, i.client, i.url)
+	found, err := keycloak.Discover(ctx, i.client, i.url, i.hosts...)
 	if err != nil {
 		return nil, err
 	}

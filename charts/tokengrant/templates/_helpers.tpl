@@ -85,6 +85,9 @@ subjects:
 {{- if .Values.allowHTTPIssuers }}
 - --allow-http-issuers
 {{- end }}
+{{- if .Values.denyPrivateAddresses }}
+- --deny-private-addresses
+{{- end }}
 {{- if ne (int .Values.maxConcurrentReconciles) 32 }}
 - --max-concurrent-reconciles={{ .Values.maxConcurrentReconciles }}
 {{- end }}
