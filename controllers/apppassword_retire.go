@@ -44,7 +44,7 @@ func (r *GrantReconciler) note(ctx context.Context, g *gathered, v *nextcloud.Ve
 		return
 	}
 	list := settled(s.AppPasswords, g.record, v, g.now, cmp.Or(r.Overlap, plan.Overlap))
-	if slices.Equal(list, s.AppPasswords) && !s.unsaved {
+	if slices.EqualFunc(list, s.AppPasswords, offline.AppPassword.Equal) && !s.unsaved {
 		return
 	}
 	s.AppPasswords = list

@@ -24,6 +24,14 @@ type AppPassword struct {
 	EndAt time.Time
 }
 
+// Equal compares all there is.
+func (p AppPassword) Equal(other AppPassword) bool {
+	return p.URL == other.URL && p.User == other.User && p.Name == other.Name && p.Password.Equal(other.Password) &&
+		p.MadeAt.Equal(other.MadeAt) && p.EndAt.Equal(other.EndAt) && p.Content == other.Content &&
+		p.Inputs == other.Inputs && p.Credential == other.Credential && p.Request == other.Request &&
+		p.Published == other.Published && p.Worked == other.Worked && p.Rejected == other.Rejected
+}
+
 // Login is the latest try to make an app password, written before it is sent: a login must be sent neither twice nor
 // after it was refused, whatever happens to the operator meanwhile.
 type Login struct {

@@ -1,6 +1,7 @@
 package offline_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -42,5 +43,31 @@ func TestAppPasswordsComeBack(t *testing.T) {
 	}
 	if want.Empty() || !(offline.State{Source: "s"}).Empty() || (offline.State{Login: want.Login}).Empty() {
 		t.Error("what there is to lose is not told")
+	}
+}
+
+// TestAppPasswordsDifferInEachField: Equal names all fields, also those that come later.
+func TestAppPasswordsDifferInEachField(t *testing.T) {
+	made := func() offline.AppPassword { return offline.AppPassword{Password: sensitive.New("p")} }
+	if !made().Equal(made()) {
+		t.Error("two with the same password differ")
+	}
+	for i := range reflect.TypeFor[offline.AppPassword]().NumField() {
+		other := made()
+		switch field := reflect.ValueOf(&other).Elem().Field(i); v := field.Addr().Interface().(type) {
+		case *string:
+			*v = "x"
+		case *bool:
+			*v = true
+		case *time.Time:
+			*v = time.Unix(1, 0)
+		case *sensitive.String:
+			*v = sensitive.New("q")
+		default:
+			t.Fatalf("the test knows no %T", v)
+		}
+		if made().Equal(other) {
+			t.Errorf("%s does not count", reflect.TypeFor[offline.AppPassword]().Field(i).Name)
+		}
 	}
 }

@@ -13,22 +13,22 @@ import (
 const Redacted = "[redacted]"
 
 // String carries a secret value. All of fmt, log/slog, logr and encoding/json show Redacted instead of it,
-// so that no call site can forget. The zero value is the empty secret. Compare with Equal, never with ==.
+// so that no call site can forget. The zero value is the empty secret. Compare with Equal; the compiler refuses ==.
 //
-// The value stands behind a pointer because fmt does not call the methods of unexported struct fields:
-// a String in such a field would otherwise be printed whole by %v of the struct around it.
-type String struct{ value *string }
+// The value stands in a closure, which no reflection looks into: fmt does not call the methods of unexported struct
+// fields, and printers for debugging call no methods at all and follow pointers.
+type String struct{ reveal func() string }
 
 // New wraps a secret value.
-func New(value string) String { return String{&value} }
+func New(value string) String { return String{func() string { return value }} }
 
 // Reveal returns the secret value. Call it only where the value leaves for the place it belongs to:
 // a request to its issuer or its audience, or the Secret that publishes it.
 func (s String) Reveal() string {
-	if s.value == nil {
+	if s.reveal == nil {
 		return ""
 	}
-	return *s.value
+	return s.reveal()
 }
 
 // IsZero reports whether the secret is empty.

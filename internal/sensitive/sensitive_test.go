@@ -2,13 +2,22 @@ package sensitive
 
 import (
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"testing"
 
+	"github.com/davecgh/go-spew/spew"
 	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap/zapcore"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/yaml"
+
+	watch "github.com/tokengrant/tokengrant/test/canary"
 )
 
 const canary = "canary-4711"
@@ -36,11 +45,49 @@ func TestNoWayOfPrintingShowsTheValue(t *testing.T) {
 	slog.New(slog.NewTextHandler(&out, nil)).Info("m", "s", secret, "n", nested)
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "s", secret, "n", nested)
 	funcr.New(func(prefix, args string) { out.WriteString(prefix + args) }, funcr.Options{}).Info("m", "s", secret, "n", nested)
-
-	hexed := fmt.Sprintf("%x", canary)
-	if s := out.String(); strings.Contains(s, canary) || strings.Contains(strings.ToLower(s), hexed) {
-		t.Errorf("output shows the secret:\n%s", s)
+	for _, encoder := range []zap.Opts{zap.JSONEncoder(), zap.ConsoleEncoder()} {
+		log := zap.New(encoder, zap.UseDevMode(true), zap.Level(zapcore.Level(-10)), zap.WriteTo(&out))
+		log.V(10).Info("m", "s", secret, "n", nested)
+		log.Error(fmt.Errorf("wrapped: %v", nested), "m", "s", &secret)
 	}
+	written, err := yaml.Marshal(nested)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(written)
+	// Both follow pointers into unexported fields, the first one without calling any method.
+	fmt.Fprint(&out, (&spew.ConfigState{DisableMethods: true, Indent: " "}).Sdump(nested), spew.Sdump(nested), cmp.Diff(secret, New("other")))
+
+	if strings.Count(out.String(), Redacted) < 50 {
+		t.Errorf("too little was printed to prove anything:\n%s", &out)
+	}
+	var w watch.Watch
+	w.Plant("the secret", canary)
+	w.Said("the output", out.String())
+	if err := w.Found(); err != nil {
+		t.Errorf("%v in\n%s", err, &out)
+	}
+}
+
+func TestGobHasNothingToWrite(t *testing.T) {
+	var out bytes.Buffer
+	if err := gob.NewEncoder(&out).Encode(New(canary)); err == nil || strings.Contains(out.String(), canary) {
+		t.Errorf("gob wrote %q, %v", &out, err)
+	}
+}
+
+func TestPanicsShowNoValue(t *testing.T) {
+	held := struct{ secret String }{New(canary)}
+	defer func() {
+		var w watch.Watch
+		w.Plant("the secret", canary)
+		w.Said("the panic", fmt.Sprintf("%v %+v %#v", recover(), held, held))
+		w.Said("the stack", string(debug.Stack()))
+		if err := w.Found(); err != nil {
+			t.Error(err)
+		}
+	}()
+	panic(held)
 }
 
 func TestRevealReturnsTheValue(t *testing.T) {
