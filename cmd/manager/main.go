@@ -20,6 +20,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers"
+	"github.com/tokengrant/tokengrant/internal/logging"
 )
 
 func main() {
@@ -32,13 +33,13 @@ func main() {
 func run() error {
 	o := defaultOptions()
 	o.bind(flag.CommandLine)
-	logging := zap.Options{}
-	logging.BindFlags(flag.CommandLine)
+	logFlags := zap.Options{}
+	logFlags.BindFlags(flag.CommandLine)
 	flag.Parse()
 	if err := o.complete(); err != nil {
 		return err
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	ctrl.SetLogger(logging.New(zap.UseFlagOptions(&logFlags)))
 
 	config, err := ctrl.GetConfig()
 	if err != nil {
