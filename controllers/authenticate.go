@@ -16,7 +16,7 @@ import (
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 
 // credential is a way to authenticate a client, and what changes whenever it does.

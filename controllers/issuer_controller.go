@@ -43,7 +43,7 @@ type IssuerReconciler struct {
 	New func() client.Object
 }
 
-// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers;clustertokenissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers;clustertokenissuers,verbs=list;watch
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers/status;clustertokenissuers/status,verbs=patch
 
 // Reconcile reads the discovery document and says in the status what it found.

@@ -28,6 +28,8 @@ const (
 type References struct {
 	metadata client.Reader
 	live     client.Reader
+	// namespaces reads the metadata of Namespaces.
+	namespaces client.Reader
 
 	mu    sync.Mutex
 	known map[reference]content
@@ -52,7 +54,7 @@ type content struct {
 
 // NewReferences reads metadata from a cache and content from the API server.
 func NewReferences(metadata, live client.Reader) *References {
-	return &References{metadata: metadata, live: live, known: map[reference]content{}}
+	return &References{metadata: metadata, live: live, namespaces: metadata, known: map[reference]content{}}
 }
 
 // read gives the content of a reference and its version: UID and resourceVersion of the object. A missing object or
@@ -132,7 +134,11 @@ func (r *References) forget(ref reference) {
 func (r *References) meta(ctx context.Context, kind string, key types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
 	var m metav1.PartialObjectMetadata
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-	if err := r.metadata.Get(ctx, key, &m); err != nil {
+	reader := r.metadata
+	if kind == kindNamespace {
+		reader = r.namespaces
+	}
+	if err := reader.Get(ctx, key, &m); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil, nil
 		}

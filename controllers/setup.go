@@ -78,12 +78,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := tell(ctx, mgr, issuers, o); err != nil {
 		return err
 	}
+	relabelled, err := relabelling(mgr, issuers.References, now, o.Namespaces)
+	if err != nil {
+		return err
+	}
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
 		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
 	}
-	if err := grants.SetupWithManager(ctx, mgr, metadata, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
+	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}
 	for _, create := range []func() client.Object{
@@ -98,8 +102,19 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue})
 }
 
-// metadataCache is a second cache beside the manager's: of all Secrets, ConfigMaps and Namespaces, but their metadata
-// only. One cache cannot hold both our Secrets whole and all Secrets by their metadata.
+// relabelling brings the namespaces whose labels have changed to an operator of some namespaces, which may only get
+// each of them; nil for one of all namespaces, which watches them.
+func relabelling(mgr ctrl.Manager, references *References, now clock.WithTicker, namespaces []string) (<-chan event.GenericEvent, error) {
+	if len(namespaces) == 0 {
+		return nil, nil
+	}
+	references.namespaces = mgr.GetAPIReader()
+	turned := make(chan event.GenericEvent)
+	return turned, mgr.Add(&Relabelling{Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: now, Turned: turned})
+}
+
+// metadataCache is a second cache beside the manager's: of all Secrets and ConfigMaps, and of what else is referred to,
+// but their metadata only. One cache cannot hold both our Secrets whole and all Secrets by their metadata.
 func metadataCache(mgr ctrl.Manager, o Options) (cache.Cache, error) {
 	namespaces := o.Namespaces
 	if len(namespaces) > 0 {

@@ -26,10 +26,17 @@ import (
 const refersTo = "refersTo"
 
 // SetupWithManager registers the reconciler and its watches. metadata is the cache of the metadata of all Secrets,
-// ConfigMaps and Namespaces; overdue brings the grants that a sweep found.
-func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, metadata cache.Cache, overdue <-chan event.GenericEvent, o controller.Options) error {
+// ConfigMaps and, without relabelled, Namespaces; relabelled brings namespaces with other labels, overdue the grants that
+// a sweep found.
+func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, metadata cache.Cache, relabelled, overdue <-chan event.GenericEvent, o controller.Options) error {
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
+	}
+	namespaces := r.metadataSource(metadata, kindNamespace)
+	if relabelled != nil {
+		namespaces = source.Channel(relabelled, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
+			return r.grantsOfNamespace(ctx, o.GetName())
+		}))
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
@@ -38,7 +45,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
-		WatchesRawSource(r.metadataSource(metadata, kindNamespace)).
+		WatchesRawSource(namespaces).
 		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).

@@ -17,7 +17,9 @@ type permissions struct {
 }
 
 var (
-	clusterScoped = []string{"namespaces", "clustertokenissuers", "clustertokenissuers/status"}
+	clusterScoped = []string{"clustertokenissuers", "clustertokenissuers/status"}
+	// Of Namespaces each may be got where it is that one; watching them would need a permission for all.
+	ownNamespace = []string{"get"}
 	// What a ClusterTokenIssuer refers to, and what may be done with it.
 	referredTo = map[string][]string{
 		"configmaps":            {"get", "list", "watch"},
@@ -30,16 +32,20 @@ var (
 func split(rules []rbacv1.PolicyRule) permissions {
 	var p permissions
 	for _, rule := range rules {
-		var cluster, namespaced []string
+		var cluster, namespaced, namespaces []string
 		for _, resource := range rule.Resources {
-			if slices.Contains(clusterScoped, resource) {
+			switch {
+			case slices.Contains(clusterScoped, resource):
 				cluster = append(cluster, resource)
-			} else {
+			case resource == "namespaces":
+				namespaces = append(namespaces, resource)
+			default:
 				namespaced = append(namespaced, resource)
 			}
 		}
 		p.Cluster = with(p.Cluster, rule, cluster, rule.Verbs)
 		p.Namespaced = with(p.Namespaced, rule, namespaced, rule.Verbs)
+		p.Namespaced = with(p.Namespaced, rule, namespaces, ownNamespace)
 		p.OperatorNamespace = appendReferred(p.OperatorNamespace, rule)
 	}
 	return p

@@ -247,7 +247,12 @@ func TestClusterIssuerDeniesByDefault(t *testing.T) {
 		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
 		return strings.Contains(m, `audience "nextcloud"`), m
 	})
-	allow(v1alpha1.AllowRule{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}}, Audiences: []v1alpha1.Audience{"nextcloud"}})
+	allow(v1alpha1.AllowRule{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "a"}}, Audiences: []v1alpha1.Audience{"nextcloud"}})
+	w.eventually("the namespace refused", func() (bool, string) {
+		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		return strings.Contains(m, "add the namespace"), m
+	})
+	change(w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}, func(n *corev1.Namespace) { n.Labels["team"] = "a" })
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 
 	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.Exchange = nil })

@@ -81,6 +81,7 @@ func (w *world) start() {
 	if w.wire != nil {
 		server.Wrap(w.wire.through)
 	}
+	recorder, traces, keepMetrics := observed(w.t)
 	mgr, err := ctrl.NewManager(server, ctrl.Options{
 		Scheme:     cluster.scheme,
 		Cache:      controllers.CacheOptions([]string{w.namespace}),
@@ -93,6 +94,7 @@ func (w *world) start() {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		OperatorNamespace: w.operatorNamespace, Namespaces: []string{w.namespace}, Concurrency: 8, UserAgent: "integration",
 		EncryptionKeys: offline.Keyring{File: w.keys}, AppPasswordOverlap: 2 * time.Second,
+		Metrics: recorder, Traces: traces,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -100,6 +102,7 @@ func (w *world) start() {
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	w.stop = func() {
+		keepMetrics()
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("operator: %v", err)

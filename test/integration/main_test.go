@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+	"go.uber.org/zap/zapcore"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,10 +22,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
+	"github.com/tokengrant/tokengrant/internal/logging"
+	"github.com/tokengrant/tokengrant/test/audit"
 )
 
 var (
@@ -32,7 +36,7 @@ var (
 
 // cluster is the API server that all tests of a run share; each test has namespaces of its own.
 var cluster struct {
-	admin    client.Client
+	admin    client.WithWatch
 	operator *rest.Config
 	scheme   *runtime.Scheme
 	// url is the API server's, which is the issuer of ServiceAccount tokens; caFile what signed its certificate.
@@ -57,9 +61,21 @@ func TestMain(m *testing.M) {
 }
 
 func run(ctx context.Context, m *testing.M) (int, error) {
-	told := &leaks{}
-	ctrl.SetLogger(zap.New(zap.UseDevMode(true), zap.WriteTo(io.MultiWriter(logs(*verbose), told))))
-	plane, err := stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
+	ctrl.SetLogger(logging.New(zap.UseDevMode(true), zap.Level(zapcore.Level(-10)), zap.WriteTo(io.MultiWriter(logs(*verbose), &leaks))))
+	dir, err := os.MkdirTemp("", "tokengrant-audit-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	log, err := audit.NewLog(dir, operatorName)
+	if err != nil {
+		return 1, err
+	}
+	plane, err := stack.StartControlPlane(ctx, stack.ControlPlaneOptions{
+		CRDs: []string{"../../config/crd/bases"},
+		// The plugin asks whether who makes an owner reference that blocks deletion may set finalizers of the owner.
+		APIServerFlags: append(log.Flags(), "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"),
+	})
 	if err != nil {
 		return 1, err
 	}
@@ -79,34 +95,40 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 	if err := v1alpha1.AddToScheme(cluster.scheme); err != nil {
 		return 1, err
 	}
-	if cluster.admin, err = client.New(plane.Config, client.Options{Scheme: cluster.scheme}); err != nil {
+	if cluster.admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: cluster.scheme}); err != nil {
 		return 1, err
 	}
-	if cluster.operator, _, err = plane.AddUser("tokengrant-manager"); err != nil {
+	if cluster.operator, _, err = plane.AddUser(operatorName); err != nil {
 		return 1, err
 	}
-	if err := grantRole(ctx, cluster.admin, "tokengrant-manager"); err != nil {
+	if err := grantRole(ctx, cluster.admin, operatorName); err != nil {
 		return 1, err
 	}
 	// The tests wait for servers most of the time, more than there are processors.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		return 1, err
 	}
+	leaks.Plant("an encryption key", firstKey, secondKey)
+	leaks.Plant("a password", "alice-password", "visitor-password")
+	stop, err := leaks.Follow(ctx, cluster.admin)
+	if err != nil {
+		return 1, err
+	}
+	before := goleak.IgnoreCurrent()
 	code := m.Run()
-	return code, told.found(ctx, cluster.admin)
+	running := leftRunning(before)
+	stop()
+	fmt.Println(leaks.Planted())
+	return code, errors.Join(leaks.Found(), privileges(log), running)
 }
 
 // grantRole gives the operator exactly the permissions that are shipped, so that a missing one fails a test.
 func grantRole(ctx context.Context, c client.Client, user string) error {
-	raw, err := os.ReadFile("../../config/rbac/role.yaml")
+	role, err := shippedRole()
 	if err != nil {
 		return err
 	}
-	var role rbacv1.ClusterRole
-	if err := yaml.Unmarshal(raw, &role); err != nil {
-		return err
-	}
-	if err := c.Create(ctx, &role); err != nil {
+	if err := c.Create(ctx, role); err != nil {
 		return err
 	}
 	return c.Create(ctx, &rbacv1.ClusterRoleBinding{

@@ -92,13 +92,13 @@ func TestForeignLabelsAndAnnotationsAreKept(t *testing.T) {
 func TestForeignSecretIsLeftAloneAndTheConflictHeals(t *testing.T) {
 	t.Parallel()
 	w, s := newWorld(t), scripted(t)
-	foreign := w.secret("g", map[string]string{"mine": "untouched"})
+	foreign := w.secret("g", map[string]string{"mine": "left as it was found"})
 	w.issuer("kc", s.URL)
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	g := w.grantFor("g", "kc", "worker")
 	w.create(g)
 	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict), "left untouched", "delete that Secret")
-	if now := w.published(g); string(now.Data["mine"]) != "untouched" || len(now.Data) != 1 || now.ResourceVersion != foreign.ResourceVersion {
+	if now := w.published(g); string(now.Data["mine"]) != "left as it was found" || len(now.Data) != 1 || now.ResourceVersion != foreign.ResourceVersion {
 		t.Errorf("the foreign Secret was touched: %v", now)
 	}
 	if n := exchanges(s); n != 0 {
