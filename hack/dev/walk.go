@@ -21,6 +21,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/keycloak/realm"
+	"github.com/tokengrant/tokengrant/test/canary"
 )
 
 // The grant of config/samples that the demo follows. Its client's tokens live 30 s.
@@ -48,12 +49,20 @@ func (w *walk) run(ctx context.Context) error {
 		return err
 	}
 	w.secrets = client.CoreV1().Secrets(grantNamespace)
+	var leaks canary.Watch
+	stop, err := w.follow(ctx, &leaks)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	w.out = io.MultiWriter(w.out, &leaks)
 	for _, step := range []func(context.Context) error{w.apply, w.await, w.showSecret, w.askNextcloud, w.awaitRefresh} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	stop()
+	return w.searchLeaks(ctx, &leaks)
 }
 
 // apply sends config/samples with the URLs of this stack, and the grant that needs what only this stack has set up.

@@ -55,6 +55,7 @@ func (s server) client(t *testing.T, realmName, id string, auth keycloak.ClientA
 // withSecret returns a client that authenticates with the secret it has in the exports.
 func (s server) withSecret(t *testing.T, realmName, id string) keycloak.Client {
 	t.Helper()
+	leaks.Plant("the secret of "+id, id+"-secret")
 	return s.client(t, realmName, id, keycloak.SecretBasic(sensitive.New(id+"-secret")))
 }
 
@@ -131,6 +132,7 @@ func (s server) login(t *testing.T, scope string) sensitive.String {
 // verify checks a token as it is checked before it is published, and returns its claims.
 func (s server) verify(t *testing.T, c keycloak.Client, token keycloak.Token, audience ...string) *keycloak.Claims {
 	t.Helper()
+	minted(token)
 	e := keycloak.Expect{Audience: audience, Exact: true, ClientID: c.ID, Now: now()}
 	if len(audience) == 0 {
 		e.Exact = false
@@ -150,6 +152,7 @@ func refused(t *testing.T, err error, reason string, cure ...string) {
 		t.Fatalf("error %v, want %s", err, reason)
 	}
 	t.Log(err)
+	told(err)
 	if e.Reason != reason {
 		t.Errorf("reason %s, want %s: %v", e.Reason, reason, err)
 	}

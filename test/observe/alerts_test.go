@@ -82,6 +82,8 @@ func TestWhatBreaksIsSeen(t *testing.T) {
 	})
 	t.Run("every query of the dashboard has an answer", func(t *testing.T) { answersAll(t, p) })
 	t.Run("metrics have the form that Prometheus recommends", func(t *testing.T) { lints(t, c) })
+	t.Run("no secret is told", func(t *testing.T) { tellsNoSecret(t, c) })
+	t.Run("no permission is left over", func(t *testing.T) { needsItsRoles(t, c) })
 }
 
 func answersAll(t *testing.T, p *prometheus) {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
+	"github.com/tokengrant/tokengrant/test/audit"
+	"github.com/tokengrant/tokengrant/test/canary"
 )
 
 const (
@@ -62,13 +64,20 @@ type cluster struct {
 	client.Client
 	t        *testing.T
 	operator *stack.Operator
+	// leaks is what must not be told, and what was; audit is what the operator did.
+	leaks *canary.Watch
+	audit audit.Log
 	// Tokens of those who may read metrics, and look at the status page.
 	prometheus, person string
 }
 
 func newCluster(t *testing.T, flags ...string) *cluster {
 	t.Helper()
-	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
+	log, err := audit.NewLog(t.TempDir(), "system:serviceaccount:"+operatorNamespace+":tokengrant-controller-manager")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}, APIServerFlags: log.Flags()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,10 +99,18 @@ func newCluster(t *testing.T, flags ...string) *cluster {
 			t.Fatal(err)
 		}
 	}
-	c := &cluster{t: t}
-	if c.Client, err = client.New(plane.Config, client.Options{Scheme: scheme}); err != nil {
+	c := &cluster{t: t, leaks: &canary.Watch{}, audit: log}
+	admin, err := client.NewWithWatch(plane.Config, client.Options{Scheme: scheme})
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.Client = admin
+	stop, err := c.leaks.Follow(context.WithoutCancel(t.Context()), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	flags = append(flags, "--zap-devel", "--zap-log-level=10", "--otlp-endpoint="+collects(t, c.leaks))
 	_, kubeconfig, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
 	if err != nil {
 		t.Fatal(err)
