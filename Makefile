@@ -17,7 +17,7 @@ TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env
 # The Keycloaks that are tested, the default one first.
 KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
 # Packages whose tests start no servers.
-UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|recipes)(/|$$)'
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|recipes|upgrade)(/|$$)'
 
 .PHONY: help
 help: ## List the targets
@@ -63,6 +63,46 @@ verify: ## Check that generating, formatting and tidying change nothing, then li
 	fi
 	@$(MAKE) lint
 
+##@ Supply chain
+
+# They are pinned in hack/supply/go.mod, and built once for each state of it.
+SUPPLY = $(CACHE)/supply/$(shell { cat hack/supply/go.mod hack/supply/go.sum hack/supply/*/*.go; go env GOVERSION; } | git hash-object --stdin | cut -c1-16)
+
+.PHONY: supply
+supply: vulncheck lint-api licences-check ## Check the modules: unchanged, without known vulnerabilities, with allowed licences; and the API's conventions
+	for module in . $(dir $(wildcard hack/*/go.mod)); do (cd $$module && GOWORK=off go mod verify >/dev/null) || { \
+		echo "make supply: a module of $$module/go.mod is not what go.sum says: delete it from the module cache, and look where it came from" >&2; exit 1; }; done
+
+# The database may be another one, GOVULNDB, also file:///…; REQUIRE=1 makes it an error that it cannot be read.
+VULNDB = $(or $(GOVULNDB),https://vuln.go.dev)
+.PHONY: vulncheck
+vulncheck: $(SUPPLY)/complete ## Look for known vulnerabilities in what is called, where the database can be read
+	@if curl --fail --silent --show-error --location --max-time 30 --output /dev/null $(VULNDB)/index/modules.json.gz; then \
+		GOVULNDB=$(VULNDB) $(SUPPLY)/govulncheck ./...; \
+	elif [ -n "$(REQUIRE)" ]; then \
+		echo "make vulncheck: $(VULNDB) cannot be read, and REQUIRE is set" >&2; exit 1; \
+	else \
+		echo "make vulncheck: NOT CHECKED, because $(VULNDB) cannot be read from here. CI on the forge reads it; GOVULNDB names a copy."; \
+	fi
+
+.PHONY: lint-api
+lint-api: $(SUPPLY)/complete ## Check the types of the API against the conventions of Kubernetes
+	$(SUPPLY)/apilint -test=false ./api/...
+
+.PHONY: licences
+licences: $(SUPPLY)/complete ## Write docs/licences.md; a licence that is not allowed is an error
+	$(SUPPLY)/licences ./cmd/... >docs/licences.md.new
+	mv docs/licences.md.new docs/licences.md
+
+.PHONY: licences-check
+licences-check: $(SUPPLY)/complete
+	@$(SUPPLY)/licences ./cmd/... | diff docs/licences.md - || { echo "docs/licences.md is not up to date: run make licences" >&2; exit 1; }
+
+$(CACHE)/supply/%/complete:
+	@echo "building govulncheck, apilint and licences from hack/supply (half a minute, once)"
+	cd hack/supply && GOBIN=$(CACHE)/supply/$* GOWORK=off CGO_ENABLED=0 go install -mod=readonly -trimpath tool ./apilint ./licences
+	touch $@
+
 ##@ Tests
 
 .PHONY: test
@@ -72,13 +112,23 @@ test: test-unit test-integration ## Run all tests
 test-unit: ## Run the tests that need no servers
 	go test $(TESTFLAGS) $$($(UNIT))
 
+# The race detector costs about five times the time, so it has the tests that start many goroutines.
+.PHONY: test-race
+test-race: ## Run the tests of code with goroutines with the race detector
+	go test -race $(TESTFLAGS) ./cmd/... ./controllers/... ./internal/... ./keycloak/... ./nextcloud/...
+
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
 test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe ./test/recipes
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe ./test/recipes ./test/upgrade
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done
+
+# What the older version that test/upgrade names has written; it is built from the repository's history.
+.PHONY: upgrade-record
+upgrade-record: servers ## Write test/upgrade/testdata with the older version named there; a release does it for its successor
+	go test -count=1 -tags=integration -run='^TestWhatAnOlderVersionWroteIsServed$$' ./test/upgrade -args -record
 
 .PHONY: e2e
 e2e: servers ## Test the operator as it is shipped: its binary, and on Linux as root its image and chart, with real pods
@@ -92,6 +142,11 @@ SCENARIOS ?=
 .PHONY: bench
 bench: servers ## Measure the operator under load beside a bare loop: N=2000 LIFE=60s SCENARIOS="burst steady"
 	go run ./test/bench -n $(N) -life $(LIFE) $(SCENARIOS)
+
+DURATION ?= 15m
+.PHONY: soak
+soak: servers ## Tell whether memory, goroutines or open files grow at a steady load: DURATION=15m
+	go run ./test/soak -duration $(DURATION)
 
 .PHONY: bench-pure
 bench-pure: ## Run the benchmarks of single functions

@@ -60,6 +60,7 @@ type TokenStatus struct {
 	// +listType=atomic
 	Scopes []string `json:"scopes,omitempty"`
 	// issuedAt is when the operator got the token, by its own clock.
+	// +required
 	IssuedAt metav1.Time `json:"issuedAt"`
 	// expiresAt is issuedAt plus the life that the issuer gave. An app password has none.
 	// +optional
@@ -68,8 +69,11 @@ type TokenStatus struct {
 
 // Attempt is one try.
 type Attempt struct {
+	// time is when it ended, by the operator's clock.
+	// +required
 	Time metav1.Time `json:"time"`
 	// reason is from the catalogue of reasons.
+	// +required
 	Reason string `json:"reason"`
 	// message says what the server answered and what to do.
 	// +optional
