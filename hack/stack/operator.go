@@ -24,6 +24,8 @@ type OperatorOptions struct {
 	// Kubeconfig should be that of ControlPlane.ServiceAccount, so that a
 	// permission missing in config/rbac shows.
 	Kubeconfig string
+	// Program is another manager, as one of another version; that of this checkout is built and run when it is empty.
+	Program string
 	// Namespace is the operator's own.
 	Namespace string
 	// Flags are added to the manager's command line.
@@ -40,9 +42,12 @@ type Operator struct {
 
 // StartOperator builds cmd/manager and runs it, leader election and all.
 func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
-	program, err := goBuild(ctx, "./cmd/manager")
-	if err != nil {
-		return nil, err
+	program := o.Program
+	if program == "" {
+		var err error
+		if program, err = goBuild(ctx, "./cmd/manager"); err != nil {
+			return nil, err
+		}
 	}
 	elapsed := took(ctx)
 	metrics, err := freePort(ctx)
