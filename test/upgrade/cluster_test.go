@@ -173,8 +173,8 @@ func (c *cluster) eventually(what string, holds func() bool) {
 	c.t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			log, _ := os.ReadFile(c.operator.Logs()[0])
-			c.t.Fatalf("not seen in %s: %s\n%s", patience, what, log)
+			c.t.Fatalf("not seen in %s: %s; the issuer was asked for %v; the end of the operator's log:\n%s",
+				patience, what, c.asked(0), stack.Tail(c.operator.Logs()[0], 15))
 		}
 	}
 }

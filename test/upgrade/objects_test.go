@@ -3,6 +3,9 @@
 package upgrade
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -135,9 +138,11 @@ func (c *cluster) load() {
 			string(old.UID)+"/"+old.ResourceVersion, string(o.GetUID())+"/"+o.GetResourceVersion(), string(old.UID), string(o.GetUID()))
 	}
 	w := read()
-	for _, s := range slices.DeleteFunc(w.Secrets, owned) {
-		old := s.ObjectMeta
-		made(fresh(&s), old)
+	all := slices.Clone(w.Secrets)
+	for _, s := range w.Secrets {
+		if old := s.ObjectMeta; !owned(s) {
+			made(fresh(&s), old)
+		}
 	}
 	for _, i := range w.Issuers {
 		old, status := i.ObjectMeta, i.Status
@@ -155,10 +160,34 @@ func (c *cluster) load() {
 			c.t.Fatal(err)
 		}
 	}
-	for _, s := range read().Secrets {
+	for i, s := range read().Secrets {
 		if owned(s) {
+			c.sum(&s, &all[i])
 			c.create(fresh(&s))
 		}
+	}
+}
+
+const sumAnnotation = "tokengrant.dev/data-hash"
+
+// sum brings the operator's checksum of a Secret up to date with the record in it, which mentions another object.
+func (c *cluster) sum(s, old *corev1.Secret) {
+	c.t.Helper()
+	sum := func(s *corev1.Secret) string {
+		content, err := json.Marshal(struct {
+			Data   map[string][]byte
+			Record []byte
+		}{s.Data, []byte(s.Annotations[v1alpha1.PublishedAnnotation])})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	if recorded, ok := old.Annotations[sumAnnotation]; ok {
+		if got := sum(old); got != recorded {
+			c.t.Fatalf("the checksum of Secret %s is made otherwise: %s, want %s", s.Name, got, recorded)
+		}
+		s.Annotations[sumAnnotation] = sum(s)
 	}
 }
 
