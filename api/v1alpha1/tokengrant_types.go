@@ -22,7 +22,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.subject) || !has(self.spec.subject.offlineTokenSecretRef) || self.spec.subject.offlineTokenSecretRef.name != (has(self.spec.secret.name) && size(self.spec.secret.name) > 0 ? self.spec.secret.name : self.metadata.name)",message="the token would be written into the Secret that holds the offline token: set spec.secret.name to another name"
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.secret.name) || self.spec.secret.name != self.metadata.name + '-tokengrant-session'",message="the operator keeps the session of this TokenGrant in the Secret of that name: set spec.secret.name to another name"
 type TokenGrant struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 

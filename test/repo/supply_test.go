@@ -14,7 +14,7 @@ import (
 // workflows lists the forge's.
 func workflows(t *testing.T) []string {
 	t.Helper()
-	found := slices.DeleteFunc(files(t, ".yaml", ".yml"), func(path string) bool { return !strings.HasPrefix(path, ".github/workflows/") })
+	found := slices.DeleteFunc(files(t, ".yaml", ".yml"), func(file string) bool { return !strings.HasPrefix(file, ".github/workflows/") })
 	if len(found) == 0 {
 		t.Fatal("no workflow is found")
 	}
@@ -25,10 +25,10 @@ func workflows(t *testing.T) []string {
 func TestActionsArePinned(t *testing.T) {
 	uses := regexp.MustCompile(`uses: *(.*)`)
 	pinned := regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
-	for _, path := range workflows(t) {
-		for _, found := range uses.FindAllStringSubmatch(read(t, path), -1) {
+	for _, file := range workflows(t) {
+		for _, found := range uses.FindAllStringSubmatch(read(t, file), -1) {
 			if !pinned.MatchString(found[1]) {
-				t.Errorf("%s uses %s: write it as owner/action@HASH # vX.Y.Z", path, found[1])
+				t.Errorf("%s uses %s: write it as owner/action@HASH # vX.Y.Z", file, found[1])
 			}
 		}
 	}
@@ -36,20 +36,20 @@ func TestActionsArePinned(t *testing.T) {
 
 // TestWorkflowsMayLittle: a workflow as a whole may read the code at most; a job that must do more says so itself.
 func TestWorkflowsMayLittle(t *testing.T) {
-	for _, path := range workflows(t) {
+	for _, file := range workflows(t) {
 		var w struct {
 			Permissions *map[string]string `json:"permissions"`
 		}
-		if err := yaml.Unmarshal([]byte(read(t, path)), &w); err != nil {
+		if err := yaml.Unmarshal([]byte(read(t, file)), &w); err != nil {
 			t.Fatal(err)
 		}
 		if w.Permissions == nil {
-			t.Errorf("%s sets no permissions, so its token may do what the repository's default is", path)
+			t.Errorf("%s sets no permissions, so its token may do what the repository's default is", file)
 			continue
 		}
 		for what, may := range *w.Permissions {
 			if what != "contents" || may != "read" {
-				t.Errorf("%s: every job may %s %s: give that to the job that needs it", path, may, what)
+				t.Errorf("%s: every job may %s %s: give that to the job that needs it", file, may, what)
 			}
 		}
 	}
@@ -80,6 +80,35 @@ func TestEveryDependencyIsWatched(t *testing.T) {
 		}
 		if !seen {
 			t.Errorf("Dependabot does not watch %s: add %s to %s in .github/dependabot.yml", file, folder, ecosystem)
+		}
+	}
+}
+
+// TestEveryThreatHasATest: the table of the threat model has a row for each attacker, and names tests that exist.
+func TestEveryThreatHasATest(t *testing.T) {
+	page := read(t, "docs/threat-model.md")
+	var code strings.Builder
+	for _, file := range files(t, ".go") {
+		if strings.HasSuffix(file, "_test.go") {
+			code.WriteString(read(t, file))
+		}
+	}
+	rows := map[string]string{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]*\x60(?:Test|Fuzz)[^|]*) \|$`).FindAllStringSubmatch(page, -1) {
+		rows[row[1]] = row[2]
+		for _, name := range regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(row[2], -1) {
+			if !strings.Contains(code.String(), "\nfunc "+name[1]+"(") {
+				t.Errorf("docs/threat-model.md names %s, which is no test", name[1])
+			}
+		}
+	}
+	attackers := regexp.MustCompile(`(?m)^### (.+)$`).FindAllStringSubmatch(page, -1)
+	if len(attackers) < 5 {
+		t.Fatalf("only %d attackers are found", len(attackers))
+	}
+	for _, a := range attackers {
+		if rows[a[1]] == "" {
+			t.Errorf("docs/threat-model.md: no test is named for %q: add a row to the table at the end", a[1])
 		}
 	}
 }

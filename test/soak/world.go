@@ -53,7 +53,7 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 		return nil, err
 	}
 	w.issuer.Client("worker", "worker-secret")
-	if w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config/crd/bases")}}); err != nil {
+	if w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}}); err != nil {
 		return nil, err
 	}
 	for _, args := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
