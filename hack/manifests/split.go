@@ -12,14 +12,16 @@ type permissions struct {
 	Cluster []rbacv1.PolicyRule `json:"cluster"`
 	// Namespaced are needed in each namespace with TokenGrants.
 	Namespaced []rbacv1.PolicyRule `json:"namespaced"`
+	// AllNamespaces are needed beside those by an operator of all namespaces.
+	AllNamespaces []rbacv1.PolicyRule `json:"allNamespaces"`
 	// OperatorNamespace are needed where the Secrets of ClusterTokenIssuers are, when that is none with TokenGrants.
 	OperatorNamespace []rbacv1.PolicyRule `json:"operatorNamespace"`
 }
 
 var (
 	clusterScoped = []string{"clustertokenissuers", "clustertokenissuers/status"}
-	// Of Namespaces each may be got where it is that one; watching them would need a permission for all.
-	ownNamespace = []string{"get"}
+	// A Role can allow to get the Namespace it is in. Whoever wants to watch Namespaces needs the permission for all.
+	ownNamespace, allNamespaces = []string{"get"}, []string{"list", "watch"}
 	// What a ClusterTokenIssuer refers to, and what may be done with it.
 	referredTo = map[string][]string{
 		"configmaps":            {"get", "list", "watch"},
@@ -46,6 +48,7 @@ func split(rules []rbacv1.PolicyRule) permissions {
 		p.Cluster = with(p.Cluster, rule, cluster, rule.Verbs)
 		p.Namespaced = with(p.Namespaced, rule, namespaced, rule.Verbs)
 		p.Namespaced = with(p.Namespaced, rule, namespaces, ownNamespace)
+		p.AllNamespaces = with(p.AllNamespaces, rule, namespaces, allNamespaces)
 		p.OperatorNamespace = appendReferred(p.OperatorNamespace, rule)
 	}
 	return p
