@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -40,6 +41,14 @@ func (s *Server) RotateKey() (string, error) {
 	defer s.mu.Unlock()
 	s.keys = append(s.keys, key)
 	return key.id, nil
+}
+
+// RemoveKey takes a key out of those that are published, as an administrator does. The key that signs stays.
+func (s *Server) RemoveKey(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	signs := s.keys[len(s.keys)-1]
+	s.keys = append(slices.DeleteFunc(s.keys[:len(s.keys)-1], func(k signingKey) bool { return k.id == id }), signs)
 }
 
 // KeyID returns the kid of the key that signs now.

@@ -19,6 +19,8 @@ type Answer struct {
 	Drop bool
 	// Cut closes the connection in the middle of Body.
 	Cut bool
+	// Lost does what was asked of the token endpoint, and closes the connection in place of the answer.
+	Lost bool
 	// Claims, when set, changes the claims of the token before it is signed.
 	Claims func(claims map[string]any)
 	// Fields, when set, changes the fields of a successful token answer.

@@ -11,6 +11,7 @@
 package keycloaktest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
@@ -42,6 +43,8 @@ type Options struct {
 	Lifespan time.Duration
 	// Addr to listen on; a free port of 127.0.0.1 when empty.
 	Addr string
+	// URL is the scheme and host that it calls itself by, where a proxy stands before it; its own when empty.
+	URL string
 	// TLS makes it an https server that takes client certificates, whoever issued them. See HTTPClient and CertificatePEM.
 	TLS bool
 	// LegacyExchange is the feature token-exchange:v1: impersonation.
@@ -67,6 +70,7 @@ type Server struct {
 	scripts  map[string][]Answer // by path
 	counts   map[string]int      // by path
 	requests []Request
+	minted   []Minted
 
 	users     map[string]bool // true: enabled
 	providers map[string]IdentityProvider
@@ -137,7 +141,7 @@ func Start(o Options) (*Server, error) {
 	} else {
 		s.http.Start()
 	}
-	s.URL = s.http.URL + realmPath
+	s.URL = cmp.Or(o.URL, s.http.URL) + realmPath
 	return s, nil
 }
 
@@ -146,6 +150,9 @@ func (s *Server) Close() {
 	close(s.done)
 	s.http.Close()
 }
+
+// Addr is where it listens.
+func (s *Server) Addr() string { return s.http.Listener.Addr().String() }
 
 // HTTPClient returns a client that trusts the server's certificate.
 func (s *Server) HTTPClient() *http.Client { return s.http.Client() }

@@ -161,9 +161,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		if a.Claims != nil {
 			a.Claims(claims)
 		}
-		fields["access_token"] = s.Sign(claims)
+		token := s.Sign(claims)
+		s.enter(req, token, claims)
+		fields["access_token"] = token
 		if a.Fields != nil {
 			a.Fields(fields)
+		}
+		if a.Lost {
+			panic(http.ErrAbortHandler)
 		}
 		writeJSON(w, http.StatusOK, fields)
 	})(w, r)
