@@ -40,6 +40,8 @@ type ControlPlane struct {
 	// URL is also the issuer of service account tokens; its discovery document
 	// is public only after system:service-account-issuer-discovery is bound.
 	URL string
+	// EtcdURL is where etcd answers its clients, without a certificate.
+	EtcdURL string
 	// CAFile holds the certificate that signs the API server's.
 	CAFile string
 	// Assets are the binaries in use.
@@ -192,6 +194,7 @@ func (c *ControlPlane) runEtcd(ctx context.Context) (url string, err error) {
 		return "", err
 	}
 	url = "http://" + c.place.listen(client)
+	c.EtcdURL = url
 	return url, c.run(ctx, &server{
 		name: "etcd",
 		path: c.Assets.Etcd,
