@@ -17,7 +17,7 @@ TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env
 # The Keycloaks that are tested, the default one first.
 KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
 # Packages whose tests start no servers.
-UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|recipes|upgrade)(/|$$)'
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|faults|recipes|upgrade)(/|$$)'
 
 .PHONY: help
 help: ## List the targets
@@ -134,6 +134,11 @@ upgrade-record: servers ## Write test/upgrade/testdata with the older version na
 e2e: servers ## Test the operator as it is shipped: its binary, and on Linux as root its image and chart, with real pods
 	go run ./hack/dev cluster binaries
 	go test -count=1 -v -timeout=60m $(TESTFLAGS) ./test/e2e/...
+
+# Run from its folder: there go test prints the table without -v, which would print each start of a row, too.
+.PHONY: faults
+faults: servers ## Break one thing after the other while the operator works, and print what each costs
+	cd test/faults && go test -count=1 -timeout=30m -tags=integration $(TESTFLAGS)
 
 # What to scale the load by, and which scenarios to run; all of them when empty.
 N ?= 2000
