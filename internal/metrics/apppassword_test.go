@@ -12,7 +12,7 @@ import (
 // TestAppPasswordsHaveNoExpiry: a series at the beginning of time would say that they have expired.
 func TestAppPasswordsHaveNoExpiry(t *testing.T) {
 	w := newWorld()
-	close(w.elected)
+	w.works = true
 	g := grant("mcp-sync", func(g *v1alpha1.TokenGrant) {
 		at := metav1.NewTime(noon.Add(1))
 		g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{}, Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com/nc"}}

@@ -15,8 +15,10 @@ import (
 
 // Source is where a Recorder looks at a scrape.
 type Source struct {
-	// Elected is closed when this replica begins to work.
-	Elected <-chan struct{}
+	// Works says whether this replica works.
+	Works func() bool
+	// Shards says how many of all shards it works on; nil where the work is not divided.
+	Shards func() (held, of int)
 	// Grants and Issuers list what there is, from a cache. What they return is only read.
 	Grants  func() ([]v1alpha1.TokenGrant, error)
 	Issuers func() ([]IssuerState, error)
@@ -42,7 +44,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var byGrant = []string{"namespace", "name"}
 
 var (
-	leaderDesc = desc("tokengrant_leader", "1 on the replica that works, 0 on those that wait.")
+	leaderDesc = desc("tokengrant_leader", "1 on a replica that works, 0 on one that waits.")
+	heldDesc   = desc("tokengrant_shards_held", "Shards that this replica works on; absent without sharding.")
+	shardsDesc = desc("tokengrant_shards", "Shards into which the work is divided; absent without sharding.")
 	grantsDesc = desc("tokengrant_grants", "Grants by the status and the reason of their condition Ready.", "ready", "reason")
 	overdue    = desc("tokengrant_overdue_grants",
 		"Grants whose refresh is more than 10 s late. Above zero for minutes: the issuer fails, or the queue has stopped.")
@@ -75,7 +79,7 @@ func (r *Recorder) Watch(s Source) {
 // Describe implements prometheus.Collector.
 func (r *Recorder) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		leaderDesc, grantsDesc, overdue, infoDesc, readyDesc, acceptedDesc, failuresDesc, expiryDesc, dueDesc,
+		leaderDesc, heldDesc, shardsDesc, grantsDesc, overdue, infoDesc, readyDesc, acceptedDesc, failuresDesc, expiryDesc, dueDesc,
 		issuerReadyDesc, breakerDesc, subjectsDesc,
 	} {
 		out <- d
@@ -90,15 +94,13 @@ func (r *Recorder) Collect(out chan<- prometheus.Metric) {
 	r.mu.Lock()
 	source := r.source
 	r.mu.Unlock()
-	works := source != nil
-	if works {
-		select {
-		case <-source.Elected:
-		default:
-			works = false
-		}
-	}
+	works := source != nil && source.Works()
 	gauge(out, leaderDesc, number(works))
+	if source != nil && source.Shards != nil {
+		held, of := source.Shards()
+		gauge(out, heldDesc, float64(held))
+		gauge(out, shardsDesc, float64(of))
+	}
 	if !works {
 		return
 	}

@@ -60,25 +60,35 @@ func failing(n int32, reason string) func(*v1alpha1.TokenGrant) {
 // world is what the caches of a test hold.
 type world struct {
 	*Recorder
-	elected chan struct{}
+	works   bool
+	held    int // of 12 shards; the work is not divided when 0
 	grants  []v1alpha1.TokenGrant
 	issuers []IssuerState
 }
 
 func newWorld() *world {
-	w := &world{Recorder: New(clocktesting.NewFakePassiveClock(noon)), elected: make(chan struct{})}
-	w.Watch(Source{
-		Elected: w.elected,
+	w := &world{Recorder: New(clocktesting.NewFakePassiveClock(noon))}
+	w.Watch(w.source())
+	return w
+}
+
+func (w *world) source() Source {
+	s := Source{
+		Works:   func() bool { return w.works },
 		Grants:  func() ([]v1alpha1.TokenGrant, error) { return w.grants, nil },
 		Issuers: func() ([]IssuerState, error) { return w.issuers, nil },
-	})
-	return w
+	}
+	if w.held > 0 {
+		s.Shards = func() (int, int) { return w.held, 12 }
+	}
+	return s
 }
 
 // busy is a world in which there is a series of every metric.
 func busy() *world {
 	w := newWorld()
-	close(w.elected)
+	w.works, w.held = true, 5
+	w.Watch(w.source())
 	w.grants = []v1alpha1.TokenGrant{
 		grant("good", held(noon.Add(time.Minute), noon.Add(2*time.Minute)),
 			condition("Ready", "True", "Published"), condition("Accepted", "True", "NextcloudAccepted")),
@@ -139,8 +149,8 @@ func TestSeriesOfWhatThereIs(t *testing.T) {
 
 func TestAReplicaThatWaitsTellsNothingElse(t *testing.T) {
 	w := busy()
-	w.elected = make(chan struct{})
-	w.Watch(Source{Elected: w.elected})
+	w.works, w.held = false, 0
+	w.Watch(w.source())
 	if diff := cmp.Diff([]string{"tokengrant_leader 0"}, w.scrape(t)); diff != "" {
 		t.Errorf("series (-want +got):\n%s", diff)
 	}
@@ -157,7 +167,8 @@ func TestSeriesEndWithTheirObject(t *testing.T) {
 			}
 		}
 	}
-	w.grants, w.issuers = nil, nil
+	w.grants, w.issuers, w.held = nil, nil, 0
+	w.Watch(w.source())
 	if diff := cmp.Diff([]string{"tokengrant_leader 1", "tokengrant_overdue_grants 0"}, w.scrape(t)); diff != "" {
 		t.Errorf("series when all are gone (-want +got):\n%s", diff)
 	}

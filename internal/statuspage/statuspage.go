@@ -90,7 +90,7 @@ func (p *Page) view(namespace string) (view, error) {
 		return view{}, err
 	}
 	now := p.Clock.Now()
-	v := view{Now: now.UTC().Format("2006-01-02 15:04:05 UTC"), Namespace: namespace, Working: p.working()}
+	v := view{Now: now.UTC().Format("2006-01-02 15:04:05 UTC"), Namespace: namespace, Working: p.Source.Works()}
 	for i := range grants {
 		g := &grants[i]
 		if !slices.Contains(v.Namespaces, g.Namespace) {
@@ -117,15 +117,6 @@ func (p *Page) view(namespace string) (view, error) {
 		return cmp.Or(cmp.Compare(b.Tone, a.Tone), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return v, nil
-}
-
-func (p *Page) working() bool {
-	select {
-	case <-p.Source.Elected:
-		return true
-	default:
-		return false
-	}
 }
 
 func summarize(rows []row) []count {

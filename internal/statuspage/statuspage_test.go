@@ -76,11 +76,9 @@ func zoo() []v1alpha1.TokenGrant {
 
 func served(t *testing.T, target string, grants []v1alpha1.TokenGrant) *httptest.ResponseRecorder {
 	t.Helper()
-	elected := make(chan struct{})
-	close(elected)
 	p := &Page{Clock: clocktesting.NewFakePassiveClock(noon), Source: metrics.Source{
-		Elected: elected,
-		Grants:  func() ([]v1alpha1.TokenGrant, error) { return grants, nil },
+		Works:  func() bool { return true },
+		Grants: func() ([]v1alpha1.TokenGrant, error) { return grants, nil },
 		Issuers: func() ([]metrics.IssuerState, error) {
 			return []metrics.IssuerState{
 				{Issuer: metrics.Issuer{Kind: "ClusterTokenIssuer", Name: "keycloak"}, Ready: "True", Breaker: "closed"},
