@@ -39,6 +39,8 @@ type IssuerReconciler struct {
 	Clock   clock.PassiveClock
 	// Metrics may be nil.
 	Metrics *metrics.Recorder
+	// Shards are those whose issuers are discovered; all when nil.
+	Shards *Shards
 	// New makes an empty issuer of the kind.
 	New func() client.Object
 }
@@ -150,13 +152,15 @@ func spread(view issuerView, by time.Duration) time.Duration {
 
 // SetupWithManager registers the reconciler for its kind, with watches on the Secrets and ConfigMaps of issuers.
 func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cache) error {
-	return ctrl.NewControllerManagedBy(mgr).
+	building := ctrl.NewControllerManagedBy(mgr).
 		For(r.New(), builder.WithPredicates(r.specChanged())).
 		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
 		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
-		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.Issuers.view(r.New()).kind], &handler.EnqueueRequestForObject{})).
-		Complete(r)
+		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{}))
+	return r.Shards.complete(building, r, r.kind(), r.all)
 }
+
+func (r *IssuerReconciler) kind() string { return r.Issuers.view(r.New()).kind }
 
 // specChanged passes other specs. An issuer that is gone is forgotten here, with its connections, keys and tokens: it
 // has no finalizer, so a reconcile finds nothing of it any more, not even the UID that it is known by.
@@ -177,9 +181,8 @@ func (r *IssuerReconciler) metadataSource(metadata cache.Cache, kind string) sou
 
 func (r *IssuerReconciler) issuersReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
 	var requests []ctrl.Request
-	mine := r.Issuers.view(r.New()).kind
 	for _, view := range r.Issuers.referringTo(ctx, kind, namespace, name) {
-		if view.kind == mine {
+		if view.kind == r.kind() {
 			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(view.object)})
 		}
 	}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -78,32 +79,71 @@ func verdictError(v *nextcloud.Verdict, err error) error {
 	return verdictFailure(v)
 }
 
-// tell lets metrics and the status page look at the state.
-func tell(ctx context.Context, mgr ctrl.Manager, issuers *Issuers, o Options) error {
-	source := issuers.source(ctx, mgr.Elected())
+// tell lets metrics and the status page look at the state. The page shows all there is; the metrics of several processes
+// add up, so each tells of its own.
+func tell(ctx context.Context, mgr ctrl.Manager, issuers *Issuers, shards *Shards, o Options) error {
+	source := issuers.source(ctx, shards)
+	source.Works = shards.works
+	if shards == nil {
+		source.Works = func() bool { return closed(mgr.Elected()) }
+	}
 	o.Metrics.Watch(source)
 	if !o.StatusPage {
 		return nil
 	}
-	return mgr.AddMetricsServerExtraHandler(statuspage.Path, &statuspage.Page{Source: source, Clock: issuers.Clock})
+	all := issuers.source(ctx, nil)
+	all.Works = source.Works
+	return mgr.AddMetricsServerExtraHandler(statuspage.Path, &statuspage.Page{Source: all, Clock: issuers.Clock})
 }
 
-// source looks at what the cache holds.
-func (i *Issuers) source(ctx context.Context, elected <-chan struct{}) metrics.Source {
-	return metrics.Source{
-		Elected: elected,
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// source looks at what the cache holds of some shards.
+func (i *Issuers) source(ctx context.Context, shards *Shards) metrics.Source {
+	s := metrics.Source{
 		Grants: func() ([]v1alpha1.TokenGrant, error) {
 			var list v1alpha1.TokenGrantList
 			if err := i.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 				return nil, fmt.Errorf("listing TokenGrants: %w", err)
 			}
-			return list.Items, nil
+			return slices.DeleteFunc(list.Items, func(g v1alpha1.TokenGrant) bool { return !shards.holds(kindTokenGrant, &g) }), nil
 		},
-		Issuers: func() ([]metrics.IssuerState, error) { return i.states(ctx) },
+		Issuers: func() ([]metrics.IssuerState, error) { return i.states(ctx, shards) },
 	}
+	if shards != nil {
+		s.Shards = shards.Held
+	}
+	return s
 }
 
-func (i *Issuers) states(ctx context.Context) ([]metrics.IssuerState, error) {
+// states are those of all issuers, because all are used here. Whether an issuer is Ready is told by who discovers it.
+func (i *Issuers) states(ctx context.Context, shards *Shards) ([]metrics.IssuerState, error) {
+	views, err := i.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	connected := i.Registry.States()
+	states := make([]metrics.IssuerState, len(views))
+	for n, view := range views {
+		now := connected[view.key()] // The zero State when there is no connection.
+		states[n] = metrics.IssuerState{Issuer: view.label(), Ready: metav1.ConditionUnknown, Breaker: now.Breaker, SubjectTokens: now.SubjectTokens}
+		c := meta.FindStatusCondition(view.status.Conditions, v1alpha1.ConditionReady)
+		if c != nil && shards.holds(view.kind, view.object) {
+			states[n].Ready = c.Status
+		}
+	}
+	return states, nil
+}
+
+// all lists the issuers of both kinds, to be read only.
+func (i *Issuers) all(ctx context.Context) ([]issuerView, error) {
 	var own v1alpha1.TokenIssuerList
 	if err := i.Reader.List(ctx, &own, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing TokenIssuers: %w", err)
@@ -119,14 +159,5 @@ func (i *Issuers) states(ctx context.Context) ([]metrics.IssuerState, error) {
 	for n := range shared.Items {
 		views = append(views, i.view(&shared.Items[n]))
 	}
-	connected := i.Registry.States()
-	states := make([]metrics.IssuerState, len(views))
-	for n, view := range views {
-		now := connected[view.key()] // The zero State when there is no connection.
-		states[n] = metrics.IssuerState{Issuer: view.label(), Ready: metav1.ConditionUnknown, Breaker: now.Breaker, SubjectTokens: now.SubjectTokens}
-		if c := meta.FindStatusCondition(view.status.Conditions, v1alpha1.ConditionReady); c != nil {
-			states[n].Ready = c.Status
-		}
-	}
-	return states, nil
+	return views, nil
 }

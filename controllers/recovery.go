@@ -1,12 +1,10 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -56,12 +54,7 @@ func (r *GrantReconciler) grantsWaitingFor(ctx context.Context, issuer client.Ob
 	waiting := slices.DeleteFunc(slices.Clone(list.Items), func(g v1alpha1.TokenGrant) bool {
 		return !isFailing(g.Status) || g.Status.LastAttempt.Reason != v1alpha1.ReasonIssuerUnreachable || !r.Issuers.worksIn(g.Namespace)
 	})
-	slices.SortStableFunc(waiting, func(a, b v1alpha1.TokenGrant) int { return cmp.Compare(expiry(a), expiry(b)) })
-	requests := make([]ctrl.Request, len(waiting))
-	for i := range waiting {
-		requests[i].NamespacedName = types.NamespacedName{Namespace: waiting[i].Namespace, Name: waiting[i].Name}
-	}
-	return requests
+	return leastLifeFirst(waiting)
 }
 
 // expiry orders grants by the life they have left; those without a token have none.

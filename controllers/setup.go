@@ -20,6 +20,7 @@ import (
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
+	"github.com/tokengrant/tokengrant/internal/shard"
 )
 
 // Options say how the controllers work.
@@ -44,6 +45,8 @@ type Options struct {
 	Traces  trace.TracerProvider
 	// StatusPage is served beside the metrics.
 	StatusPage bool
+	// Shards divide the work with other processes; nil leaves all to this one, or to the manager's leader election.
+	Shards *shard.Holder
 }
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
@@ -75,7 +78,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:             now,
 		recovery:          newRecovery(),
 	}
-	if err := tell(ctx, mgr, issuers, o); err != nil {
+	var shards *Shards
+	if o.Shards != nil {
+		shards = &Shards{Holder: o.Shards}
+		shards.OnMove(issuers.Registry.SetShare)
+	}
+	if err := tell(ctx, mgr, issuers, shards, o); err != nil {
 		return err
 	}
 	relabelled, err := relabelling(mgr, issuers.References, now, o.Namespaces)
@@ -86,6 +94,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
 		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
+		Shards: shards,
 	}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
@@ -94,9 +103,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		func() client.Object { return &v1alpha1.TokenIssuer{} },
 		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
 	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, New: create}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
+		}
+	}
+	if shards != nil {
+		shards.OnLoss(grants.forgetShard)
+		if err := mgr.Add(shards); err != nil {
+			return err
 		}
 	}
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue})

@@ -37,6 +37,8 @@ type GrantReconciler struct {
 	// Metrics and Traces may be nil.
 	Metrics *metrics.Recorder
 	Traces  trace.TracerProvider
+	// Shards are those whose grants are kept; all when nil.
+	Shards *Shards
 
 	memory     memory
 	nextclouds nextcloudClients
@@ -109,11 +111,6 @@ func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha
 	return nil
 }
 
-// detached gives a context that outlives the stop of the operator by a moment.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-}
-
 // olderThan compares two resourceVersions of one object; false where that cannot be told.
 func olderThan(cached, saved string) bool {
 	order, err := resourceversion.CompareResourceVersion(cached, saved)
@@ -131,7 +128,10 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		return outcome{}, 0, err
 	}
 	r.restoreSession(ctx, g)
-	decision := plan.Decide(r.planInput(g, missing))
+	decision, missing, err := r.decide(ctx, g, missing)
+	if err != nil {
+		return outcome{}, 0, err
+	}
 	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
 	switch {
 	case missing != nil:

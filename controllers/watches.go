@@ -38,7 +38,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 			return r.grantsOfNamespace(ctx, o.GetName())
 		}))
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	building := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
 		Watches(&corev1.Secret{}, r.secretEvents()).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
@@ -49,8 +49,8 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
-		WithOptions(o).
-		Complete(r)
+		WithOptions(o)
+	return r.Shards.complete(building, r, kindTokenGrant, r.all)
 }
 
 func index(ctx context.Context, indexer client.FieldIndexer) error {

@@ -54,6 +54,9 @@ func run() error {
 	}
 	ctx := ctrl.SetupSignalHandler()
 	setup := o.controllers()
+	if setup.Shards, err = o.holder(config); err != nil {
+		return err
+	}
 	stop, err := o.observe(ctx, &setup)
 	if err != nil {
 		return err
@@ -72,6 +75,9 @@ func run() error {
 	return mgr.Start(ctx)
 }
 
+// leaderLease is that of the leader or, with shards, of all replicas with the same number of them.
+const leaderLease = "leader.tokengrant.dev"
+
 // manager gives the options of controller-runtime's manager.
 func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
 	metrics := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure, TLSOpts: []func(*tls.Config){minTLS}}
@@ -83,10 +89,13 @@ func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
 		Cache:                         controllers.CacheOptions(o.namespaces),
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        o.probeAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "leader.tokengrant.dev",
+		LeaderElection:                o.leaderElect && o.shards == 0,
+		LeaderElectionID:              leaderLease,
 		LeaderElectionNamespace:       o.leaderNamespace(),
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.leaseDuration,
+		RenewDeadline:                 &o.renewDeadline,
+		RetryPeriod:                   &o.retryPeriod,
 	}
 }
 

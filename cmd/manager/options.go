@@ -6,11 +6,14 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 
 	"github.com/tokengrant/tokengrant/controllers"
 	"github.com/tokengrant/tokengrant/internal/offline"
+	"github.com/tokengrant/tokengrant/internal/shard"
 )
 
 // inClusterNamespace is where the kubelet tells a pod its namespace.
@@ -19,6 +22,10 @@ const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namesp
 type options struct {
 	leaderElect             bool
 	leaderElectionNamespace string
+	leaseDuration           time.Duration
+	renewDeadline           time.Duration
+	retryPeriod             time.Duration
+	shards                  int
 	metricsAddress          string
 	metricsSecure           bool
 	probeAddress            string
@@ -34,12 +41,19 @@ type options struct {
 }
 
 func defaultOptions() *options {
-	return &options{leaderElect: true, metricsAddress: ":8443", metricsSecure: true, probeAddress: ":8081", concurrency: 32}
+	return &options{
+		leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
+		metricsAddress: ":8443", metricsSecure: true, probeAddress: ":8081", concurrency: 32,
+	}
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Let one of several replicas work; it gives the lease back when it stops.")
 	fs.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; --operator-namespace when empty.")
+	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", o.leaseDuration, "When another replica takes over from one that does not renew its lease.")
+	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", o.renewDeadline, "For how long a replica tries to renew a lease before it stops working.")
+	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", o.retryPeriod, "The pause between two looks at a lease.")
+	fs.IntVar(&o.shards, "shards", 0, "Divide the work into so many shards, which all replicas share; each needs the same number. One replica does all when 0.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", o.metricsAddress, "Address of the metrics endpoint; 0 switches it off.")
 	fs.BoolVar(&o.metricsSecure, "metrics-secure", o.metricsSecure, "Serve metrics by https to those who may get the nonResourceURL /metrics.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "Address of /healthz and /readyz.")
@@ -78,10 +92,34 @@ func (o *options) complete() error {
 	if u, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return fmt.Errorf("--otlp-endpoint must be a URL as http://collector:4317, or https:// for TLS")
 	}
+	if o.shards < 0 || o.shards > maxShards {
+		return fmt.Errorf("--shards must be between 0 and %d", maxShards)
+	}
+	if o.shards > 0 && !o.leaderElect {
+		return fmt.Errorf("--shards needs --leader-elect: a shard is a lease")
+	}
 	if o.concurrency < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles must be at least 1")
 	}
 	return nil
+}
+
+// maxShards bounds the leases that are renewed every few seconds.
+const maxShards = 128
+
+// holder shares the work with other replicas; nil where one does it all.
+func (o *options) holder(config *rest.Config) (*shard.Holder, error) {
+	if o.shards == 0 {
+		return nil, nil
+	}
+	h, err := shard.New(config, shard.Options{
+		Shards: o.shards, Leader: leaderLease, Namespace: o.leaderNamespace(),
+		LeaseDuration: o.leaseDuration, RenewDeadline: o.renewDeadline, RetryPeriod: o.retryPeriod,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--shards: %w", err)
+	}
+	return h, nil
 }
 
 func (o *options) leaderNamespace() string {
