@@ -28,6 +28,7 @@ var pairs = map[string]struct {
 	"everywhere":                {"config/default", []string{keyless}},
 	"in its own namespace only": {"config/namespaced", []string{"watchNamespaces={" + namespace + "}", keyless}},
 	"with the Prometheus parts": {"config/with-prometheus", []string{keyless, "metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"}},
+	"with shards":               {"test/chart/testdata/sharding", []string{keyless, "sharding.shards=12"}},
 	"with sessions kept":        {"test/chart/testdata/encryption", nil},
 }
 

@@ -68,6 +68,9 @@ subjects:
 {{- with .Values.watchNamespaces }}
 - --namespaces={{ join "," . }}
 {{- end }}
+{{- if .Values.sharding.shards }}
+- --shards={{ int .Values.sharding.shards }}
+{{- end }}
 {{- if not .Values.metrics.enabled }}
 - --metrics-bind-address=0
 {{- else if ne (int .Values.metrics.port) 8443 }}
