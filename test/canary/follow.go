@@ -20,7 +20,7 @@ var public = []string{"token_type", "expires_at", "issued_at", "scope", "usernam
 
 // Follow reads what there is of a cluster, and each change, until the returned function is called: the values in all
 // Secrets are planted, and what others may read is kept for the search: TokenGrants and issuers, events, Pods, and of
-// Secrets the metadata. So a token is looked for that was in a Secret for a second.
+// the Secrets that the operator writes the metadata. So a token is looked for that was in a Secret for a second.
 func (w *Watch) Follow(ctx context.Context, c client.WithWatch) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -57,7 +57,10 @@ func (w *Watch) hear(changes watch.Interface) {
 		switch o := change.Object.(type) {
 		case *corev1.Secret:
 			w.PlantSecret(o)
-			w.keep("the metadata of Secret "+o.Name, o.ObjectMeta)
+			// `kubectl apply` writes what it was given into an annotation: of the Secrets that users write.
+			if o.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
+				w.keep("the metadata of Secret "+o.Name, o.ObjectMeta)
+			}
 		case client.Object:
 			w.keep(fmt.Sprintf("%T %s", o, o.GetName()), o)
 		}
