@@ -76,8 +76,8 @@ supply: vulncheck lint-api licences-check ## Check that modules are unchanged, o
 VULNDB = $(or $(GOVULNDB),https://vuln.go.dev)
 .PHONY: vulncheck
 vulncheck: $(SUPPLY)/complete ## Look for known vulnerabilities in what is called, where the database can be read
-	@if curl --fail --silent --show-error --location --max-time 30 --output /dev/null $(VULNDB)/index/modules.json.gz; then \
-		GOVULNDB=$(VULNDB) $(SUPPLY)/govulncheck ./...; \
+	@if curl --fail --silent --show-error --location --max-time 30 --output /dev/null $(VULNDB)/index/modules.json$(if $(filter file:%,$(VULNDB)),,.gz); then \
+		$(SUPPLY)/govulncheck -db=$(VULNDB) ./...; \
 	elif [ -n "$(REQUIRE)" ]; then \
 		echo "make vulncheck: $(VULNDB) cannot be read, and REQUIRE is set" >&2; exit 1; \
 	else \
