@@ -17,7 +17,7 @@ func TestAppPasswordIsKeptBeforeItIsPublished(t *testing.T) {
 	var order []string
 	b.write = func(_ string, o client.Object) error {
 		if s, ok := o.(*corev1.Secret); ok {
-			state, err := b.keys.Open(s.Data[sessionKey])
+			state, err := b.keys.Open(s.Data[sessionKey], "apps/g")
 			switch {
 			case s.Name == "g":
 				order = append(order, "published")
@@ -114,7 +114,7 @@ func TestAppPasswordIsEndedOnlyWhenItsSuccessorWorks(t *testing.T) {
 	old := b.password()
 	b.write = func(_ string, o client.Object) error {
 		if s, ok := o.(*corev1.Secret); ok && s.Name != "g" {
-			if state, err := b.keys.Open(s.Data[sessionKey]); err == nil && len(state.AppPasswords) == 2 {
+			if state, err := b.keys.Open(s.Data[sessionKey], "apps/g"); err == nil && len(state.AppPasswords) == 2 {
 				b.cloud.SetMaintenance(true) // Right after the login, before the check.
 			}
 		}

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,8 @@ type session struct {
 	// access is how it was used last; nil after a restart.
 	access *access
 }
+
+func sessionOf(grant *v1alpha1.TokenGrant) string { return grant.Namespace + "/" + grant.Name }
 
 func sessionName(grant *v1alpha1.TokenGrant) string { return publish.SessionName(grant.Name) }
 
@@ -72,11 +75,14 @@ func (r *GrantReconciler) readSession(ctx context.Context, grant *v1alpha1.Token
 	case !publish.Owned(&secret, grant.UID):
 		return nil, sessionConflict(key.Name)
 	}
-	state, err := r.Keys.Open(secret.Data[sessionKey])
+	state, err := r.Keys.Open(secret.Data[sessionKey], sessionOf(grant))
+	if other, is := errors.AsType[*offline.OtherGrantError](err); is {
+		return nil, failf(v1alpha1.ReasonSecretConflict, "Secret %q holds the session of TokenGrant %q, which only that one may use: delete the Secret to begin anew", key.Name, other.Grant)
+	}
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "the session in Secret %q cannot be decrypted: %v; where that cannot be mended, delete the Secret to begin anew", key.Name, err)
 	}
-	return &session{State: state, secret: &secret}, nil
+	return &session{State: state, secret: &secret, unsaved: state.Grant == ""}, nil
 }
 
 func sessionConflict(name string) error {
@@ -141,6 +147,7 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s := g.past.session
+	s.Grant = sessionOf(g.grant)
 	sealed, err := r.seal(s.State)
 	if err != nil {
 		return err

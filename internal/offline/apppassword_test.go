@@ -15,7 +15,7 @@ import (
 func TestAppPasswordsComeBack(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	want := offline.State{
-		Source: "s", RefreshToken: sensitive.New("refresh"),
+		Grant: grant, Source: "s", RefreshToken: sensitive.New("refresh"),
 		AppPasswords: []offline.AppPassword{
 			{
 				URL: "https://cloud.example.com", User: "alice", Name: "one", Password: sensitive.New("canary-one"), MadeAt: noon, Content: "c",
@@ -33,7 +33,7 @@ func TestAppPasswordsComeBack(t *testing.T) {
 	if strings.Contains(string(sealed), "canary") {
 		t.Error("the sealed state can be read")
 	}
-	got, err := k.Open(sealed)
+	got, err := k.Open(sealed, grant)
 	if err != nil {
 		t.Fatal(err)
 	}

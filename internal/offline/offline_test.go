@@ -13,6 +13,7 @@ import (
 
 const (
 	first  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+	grant  = "apps/notes"
 	second = "y9vVWQTMg1vFb2mFVvO8ZtXv8pJxvqfmX3n7m7lQxkE="
 )
 
@@ -34,12 +35,34 @@ func TestAStateComesBack(t *testing.T) {
 	if strings.Contains(string(sealed), "refresh") {
 		t.Error("the sealed state can be read")
 	}
-	s, err := k.Open(sealed)
+	s, err := k.Open(sealed, grant)
 	if err != nil || s.Source != "s" || s.RefreshToken.Reveal() != "refresh-canary" {
 		t.Errorf("opened %v, error %v", s, err)
 	}
-	if _, err := k.Open([]byte("edited by hand")); err == nil || errors.Is(err, offline.ErrNoKey) {
+	if _, err := k.Open([]byte("edited by hand"), grant); err == nil || errors.Is(err, offline.ErrNoKey) {
 		t.Errorf("error %v: no key helps against an edit", err)
+	}
+}
+
+func TestAStateIsOfOneGrant(t *testing.T) {
+	k := keyring(t, first)
+	for name, tc := range map[string]struct{ sealedFor, want string }{
+		"its own":                    {grant, ""},
+		"another's":                  {"apps/other", "apps/other"},
+		"one of that name elsewhere": {"other/notes", "other/notes"},
+		"one of before":              {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sealed, err := k.Seal(offline.State{Grant: tc.sealedFor, RefreshToken: sensitive.New("refresh-canary")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := k.Open(sealed, grant)
+			other, refused := errors.AsType[*offline.OtherGrantError](err)
+			if refused != (tc.want != "") || refused && (other.Grant != tc.want || !s.Empty()) || !refused && s.Grant != tc.sealedFor {
+				t.Errorf("opened %v, error %v", s, err)
+			}
+		})
 	}
 }
 
@@ -68,17 +91,17 @@ func TestKeysAreRotated(t *testing.T) {
 		t.Fatal(err)
 	}
 	both := keyring(t, "# the new one first\n"+second+"\n\n"+strings.TrimSuffix(first, "=")+"\n")
-	if _, err := both.Open(sealed); err != nil {
+	if _, err := both.Open(sealed, grant); err != nil {
 		t.Errorf("error %v: want the old key to fit", err)
 	}
 	again, err := both.Seal(offline.State{Source: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keyring(t, second).Open(again); err != nil {
+	if _, err := keyring(t, second).Open(again, grant); err != nil {
 		t.Errorf("error %v: want the new key to fit", err)
 	}
-	if _, err := keyring(t, second).Open(sealed); !errors.Is(err, offline.ErrNoKey) {
+	if _, err := keyring(t, second).Open(sealed, grant); !errors.Is(err, offline.ErrNoKey) {
 		t.Errorf("error %v: want none of the keys to fit", err)
 	}
 }

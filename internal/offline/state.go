@@ -14,6 +14,10 @@ import (
 
 // State is what is kept for one grant.
 type State struct {
+	// Grant is NAMESPACE/NAME of the grant that it is kept for. One key encrypts for all namespaces: without this, who can
+	// write Secrets in one of them could have a copy of another's session opened there. It is empty in states that an older
+	// operator sealed; whoever opens one seals it anew.
+	Grant string
 	// Source names what the session was opened from. A session of another source is not used.
 	Source string
 	// RefreshToken is the newest one of the session.
@@ -36,6 +40,7 @@ func (s State) Empty() bool {
 
 // wire is how a State looks before it is encrypted.
 type wire struct {
+	Grant        string `json:"grant,omitempty"`
 	Source       string `json:"source"`
 	RefreshToken string `json:"refreshToken,omitempty"`
 	Issuer       string `json:"issuer,omitempty"`
@@ -52,7 +57,7 @@ func (k Keyring) Seal(s State) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := json.Marshal(wire{s.Source, s.RefreshToken.Reveal(), s.Issuer, s.ClientID, s.User, toWire(s.AppPasswords), s.Login}) //nolint:gosec // it is encrypted right below
+	plain, err := json.Marshal(wire{s.Grant, s.Source, s.RefreshToken.Reveal(), s.Issuer, s.ClientID, s.User, toWire(s.AppPasswords), s.Login}) //nolint:gosec // it is encrypted right below
 	if err != nil {
 		return nil, errors.New("a state without a JSON form") // The cause could quote it.
 	}
@@ -63,8 +68,13 @@ func (k Keyring) Seal(s State) ([]byte, error) {
 	return sealed, nil
 }
 
-// Open decrypts a state with whichever key fits.
-func (k Keyring) Open(sealed []byte) (State, error) {
+// OtherGrantError says that a state is kept for another grant than the one it was opened for.
+type OtherGrantError struct{ Grant string }
+
+func (e *OtherGrantError) Error() string { return "it is the session of TokenGrant " + e.Grant }
+
+// Open decrypts a state of a grant, NAMESPACE/NAME, with whichever key fits.
+func (k Keyring) Open(sealed []byte, grant string) (State, error) {
 	plain, err := k.decrypt(sealed)
 	if err != nil {
 		return State{}, err
@@ -73,7 +83,10 @@ func (k Keyring) Open(sealed []byte) (State, error) {
 	if json.Unmarshal(plain, &w) != nil {
 		return State{}, errors.New("what was decrypted is no state of this operator")
 	}
-	return State{w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User, fromWire(w.AppPasswords), w.Login}, nil
+	if w.Grant != "" && w.Grant != grant {
+		return State{}, &OtherGrantError{w.Grant}
+	}
+	return State{w.Grant, w.Source, sensitive.New(w.RefreshToken), w.Issuer, w.ClientID, w.User, fromWire(w.AppPasswords), w.Login}, nil
 }
 
 // Decrypt gives the text that other software encrypted with one of the keys, as older set-ups keep refresh tokens. What

@@ -1,10 +1,12 @@
 package integration
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/fernet/fernet-go"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -102,6 +104,61 @@ func TestOfflineSessionSecretOfSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.another(g, jti)
+}
+
+// TestOfflineSessionsOfTwoGrantsSwapped: whoever may write Secrets can copy an encrypted session, and gets nothing by it.
+func TestOfflineSessionsOfTwoGrantsSwapped(t *testing.T) {
+	w, s, g := offlineWorld(t)
+	w.ready(g)
+	bob := w.secret("bob", map[string]string{"refresh_token": s.OfflineToken("worker", "alice")})
+	thief := w.grantFor("h", "kc", "worker", offlineSubject, func(h *v1alpha1.TokenGrant) { h.Spec.Subject.OfflineTokenSecretRef.Name = "bob" })
+	mine := w.ready(thief)
+	if err := w.Delete(t.Context(), bob); err != nil { // Without a login of its own it lives on what is kept.
+		t.Fatal(err)
+	}
+	w.stop()
+	before := refreshes(s)
+	stolen := w.session()
+	target := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "h-tokengrant-session"}}
+	change(w, target, func(o *corev1.Secret) { o.Data = stolen.Data })
+	w.start()
+	w.requestRefresh(thief, "1")
+	w.awaitMessage(thief, v1alpha1.ReasonSecretConflict, `"h-tokengrant-session"`, `the session of TokenGrant "`+w.namespace+`/g"`, "delete the Secret")
+	if n := refreshes(s); n != before || w.jti(thief) != mine {
+		t.Errorf("%d refreshes of a session that was stolen", n-before)
+	}
+}
+
+// TestOfflineSessionOfAnOlderOperator names no grant: it is taken, and bound to the grant that has it.
+func TestOfflineSessionOfAnOlderOperator(t *testing.T) {
+	w, _, g := offlineWorld(t)
+	jti := w.ready(g)
+	w.deleteLogin()
+	w.stop()
+	keys := fernet.MustDecodeKeys(firstKey)
+	state := func() map[string]any {
+		var fields map[string]any
+		if err := json.Unmarshal(fernet.VerifyAndDecrypt(w.session().Data["session"], -1, keys), &fields); err != nil {
+			t.Fatal(err)
+		}
+		return fields
+	}
+	older := state()
+	delete(older, "grant")
+	plain, err := json.Marshal(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := fernet.EncryptAndSign(plain, keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(w, w.session(), func(s *corev1.Secret) { s.Data["session"] = sealed })
+	w.start()
+	w.renewed(g, "1", jti)
+	if got := state()["grant"]; got != w.namespace+"/g" {
+		t.Errorf("bound to %v", got)
+	}
 }
 
 // TestOfflineSessionIsShownToItsIssuerOnly when the grant names another by now, and the login's Secret is gone.
