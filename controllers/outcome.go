@@ -34,6 +34,9 @@ type outcome struct {
 	verdict *nextcloud.Verdict
 }
 
+// maxGroups is how many groups a status shows. All of them count.
+const maxGroups = 128
+
 // apply writes the status. It touches no field of which it has learnt nothing.
 func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
 	s.ObservedGeneration = o.grant.Generation
@@ -126,7 +129,7 @@ func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
 		}
 		s.Nextcloud.CheckedAt = &at
 		if i := v.Identity; i != nil {
-			s.Nextcloud.User, s.Nextcloud.Groups, s.Nextcloud.Version = i.User, i.Groups, i.Version
+			s.Nextcloud.User, s.Nextcloud.Groups, s.Nextcloud.Version = i.User, i.Groups[:min(len(i.Groups), maxGroups)], i.Version
 		}
 	}
 	message := v.Message

@@ -9,6 +9,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -31,6 +32,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 		return nil, err
 	}
 	// Our clock may be wrong; how long the token lives is found out below, from its own times.
+	expect.Secrets = append([]sensitive.String{token.RefreshToken}, token.Sent...)
 	expect.Now = asked.Add(-plan.MaxSkew)
 	claims, err := g.conn.Verify(ctx, token.AccessToken, expect)
 	if err != nil {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
@@ -87,6 +90,44 @@ func parseClaims(payload []byte) (*Claims, error) {
 		return nil, malformed("the token has no exp", "a token that never expires cannot be refreshed in time; give the client an access token lifespan")
 	}
 	return c, nil
+}
+
+const (
+	maxNameLength = 1024     // bytes of one name in a token
+	maxNames      = 16 << 10 // bytes of all its names
+)
+
+// checkNames refuses names that cannot be shown. They stand in a status and an annotation, for more people to read than
+// may read the token, and an issuer can write into them what it likes: also what it was sent.
+func checkNames(c *Claims, e Expect) error {
+	sum := 0
+	for _, name := range slices.Concat([]string{c.Subject, c.Username, c.ClientID, c.KeyID}, c.Audience, c.Scopes) {
+		sum += len(name)
+		switch {
+		case len(name) > maxNameLength || sum > maxNames:
+			return malformed("the names in the token (sub, preferred_username, azp, aud, scope, kid) are longer than any name is", "look at the protocol mappers of the client")
+		case strings.ContainsFunc(name, unseen):
+			return malformed("a name in the token has characters that cannot be seen", "look at the protocol mappers of the client")
+		case jwtLike.MatchString(name), holds(name, e.Secrets):
+			return malformed("a name in the token is a token or a secret", "look at the protocol mappers of the client: a name is shown to whoever may read the TokenGrant")
+		}
+	}
+	return nil
+}
+
+// jwtLike matches what only a JWT or a part of one looks like.
+var jwtLike = regexp.MustCompile(`eyJ[\w-]{8,}`)
+
+// unseen characters do nothing but deceive who reads a name: control characters, and those that turn the direction.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar
+}
+
+// holds looks for secrets. One of less than 12 characters could be a word of a name.
+func holds(text string, secrets []sensitive.String) bool {
+	return slices.ContainsFunc(secrets, func(s sensitive.String) bool {
+		return len(s.Reveal()) >= 12 && strings.Contains(text, s.Reveal())
+	})
 }
 
 // audienceOf reads aud: one string or several (RFC 7519 §4.1.3).

@@ -39,6 +39,8 @@ type Token struct {
 	ExpiresIn *int64
 	// RefreshToken is empty with grants that open no session.
 	RefreshToken sensitive.String
+	// Sent is what the request carried that nobody may be shown.
+	Sent []sensitive.String
 }
 
 // ClientCredentials mints a token of the client's own service account (RFC 6749 §4.4).
@@ -71,7 +73,14 @@ func (c Client) post(ctx context.Context, a asked, params url.Values) (_ Token, 
 	if err != nil {
 		return Token{}, tokenError(a, err, newCleaner(c.ID, secretsOf(cfg)...))
 	}
-	return tokenOf(a, t, expiresIn)
+	sent := secretsOf(cfg)
+	token, err := tokenOf(a, t, expiresIn, newCleaner(c.ID, append(sent, t.AccessToken, t.RefreshToken)...))
+	for _, secret := range sent {
+		if err == nil && secret != "" {
+			token.Sent = append(token.Sent, sensitive.New(secret))
+		}
+	}
+	return token, err
 }
 
 // takeExpiresIn takes expires_in out of an answer. x/oauth2 refuses the whole answer when it is no whole number of 64 bits.
@@ -104,7 +113,7 @@ func takeExpiresIn(body []byte) (rest []byte, seconds *int64) {
 }
 
 // tokenOf checks that the answer is a token that pods can use.
-func tokenOf(a asked, t *oauth2.Token, expiresIn *int64) (Token, error) {
+func tokenOf(a asked, t *oauth2.Token, expiresIn *int64, clean cleaner) (Token, error) {
 	text := func(field string) string {
 		s, _ := t.Extra(field).(string)
 		return s
@@ -114,7 +123,6 @@ func tokenOf(a asked, t *oauth2.Token, expiresIn *int64) (Token, error) {
 			Op: a.op, Reason: ReasonTokenMalformed, Class: Refused, Description: description, Hint: a.fill(hint),
 		}
 	}
-	clean := newCleaner("", t.AccessToken, t.RefreshToken)
 	wanted := []string{"", tokenTypeAccessToken}
 	if a.op == opImpersonation {
 		wanted = append(wanted, tokenTypeRefreshToken) // beside the access token

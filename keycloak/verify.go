@@ -65,6 +65,8 @@ type Expect struct {
 	Exact bool
 	// ClientID, when set, must be the client the token was issued to.
 	ClientID string
+	// Secrets are in none of the names of the token: those are shown.
+	Secrets []sensitive.String
 	// Now is our time. A token that has expired by it is refused.
 	Now time.Time
 }
@@ -90,12 +92,17 @@ func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect)
 	if err != nil {
 		return nil, err
 	}
+	return v.judge(payload, header.KeyID, e)
+}
+
+// judge reads claims whose signature is good.
+func (v *Verifier) judge(payload []byte, keyID string, e Expect) (*Claims, error) {
 	claims, err := parseClaims(payload)
 	if err != nil {
 		return nil, err
 	}
-	claims.KeyID = header.KeyID
-	for _, check := range []func(*Claims, Expect) error{v.checkIssuer, checkKind, checkTime, checkAudience, checkClient} {
+	claims.KeyID = keyID
+	for _, check := range []func(*Claims, Expect) error{checkNames, v.checkIssuer, checkKind, checkTime, checkAudience, checkClient} {
 		if err := check(claims, e); err != nil {
 			return nil, err
 		}

@@ -100,6 +100,14 @@ var claimCases = []struct {
 	{"bound by DPoP", func(c map[string]any) { c["typ"] = "DPoP"; c["cnf"] = map[string]any{"jkt": "x"} }, ReasonTokenMalformed, "cnf"},
 	{"bound to a certificate", set("cnf", map[string]any{"x5t#S256": "x"}), ReasonTokenMalformed, "cannot prove possession"},
 	{"typ DPoP without cnf", set("typ", "DPoP"), ReasonTokenMalformed, "DPoP"},
+	{"a username of a megabyte", set("preferred_username", strings.Repeat("x", 1<<20)), ReasonTokenMalformed, "longer than any name"},
+	{"scopes without end", set("scope", strings.Repeat("scope ", 5000)), ReasonTokenMalformed, "longer than any name"},
+	{"a username that is a token", set("preferred_username", "me eyJhbGciOiJSUzI1NiJ9.canary"), ReasonTokenMalformed, "is a token or a secret"},
+	{"the secret of the client as a user", set("sub", "user of canary-secret-4711"), ReasonTokenMalformed, "is a token or a secret"},
+	{"the secret of the client as a scope", set("scope", "openid canary-secret-4711"), ReasonTokenMalformed, "is a token or a secret"},
+	{"a username that moves the cursor", set("preferred_username", "alice\x1b[2Kadmin"), ReasonTokenMalformed, "cannot be seen"},
+	{"a username that reads backwards", set("preferred_username", "alice\u202enimda"), ReasonTokenMalformed, "cannot be seen"},
+	{"a username of another script", set("preferred_username", "Ζωή \u0645\u06cc\u200c\u062e"), "", ""},
 	{"a username that is a number", set("preferred_username", 7), ReasonTokenMalformed, "preferred_username"},
 }
 
@@ -109,7 +117,10 @@ func set(name string, value any) func(map[string]any) {
 
 func TestVerifyJudgesEveryClaim(t *testing.T) {
 	s, v := issuer(t)
-	expect := Expect{Audience: []string{"nextcloud"}, Exact: true, ClientID: "notes-sync", Now: noon}
+	expect := Expect{
+		Audience: []string{"nextcloud"}, Exact: true, ClientID: "notes-sync", Now: noon,
+		Secrets: []sensitive.String{sensitive.New("canary-secret-4711"), sensitive.New("alice"), {}},
+	}
 	for _, c := range claimCases {
 		t.Run(c.name, func(t *testing.T) {
 			claims := s.Claims("service-account-notes-sync", "notes-sync", "nextcloud")

@@ -30,6 +30,8 @@ const (
 	rotatePath = "ocs/v2.php/core/apppassword/rotate"
 	// maxAppName: Nextcloud cuts longer names, and what was cut off may be what tells two apart.
 	maxAppName = 120
+	// maxAppPassword is far more than the 72 characters of Nextcloud's own.
+	maxAppPassword = 1024
 )
 
 // LogIn makes an app password from the password of an account. name is sent as the User-Agent, because Nextcloud takes
@@ -169,7 +171,7 @@ func parseAppPassword(data json.RawMessage) (sensitive.String, bool) {
 	var made struct {
 		AppPassword string `json:"apppassword"`
 	}
-	if json.Unmarshal(data, &made) != nil || made.AppPassword == "" || !fitsHeader(made.AppPassword) {
+	if json.Unmarshal(data, &made) != nil || made.AppPassword == "" || len(made.AppPassword) > maxAppPassword || !fitsHeader(made.AppPassword) {
 		return sensitive.String{}, false
 	}
 	return sensitive.New(made.AppPassword), true

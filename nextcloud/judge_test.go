@@ -2,6 +2,7 @@ package nextcloud
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestLongNamesLeaveRoomForTheCure(t *testing.T) {
 	long := strings.Repeat("ä\x00\"", 500)
 	h := Hints{Username: long, Issuer: long, Audience: []string{long, long, long, long}}
 	for _, code := range []string{"200", "401", "997"} {
-		body := `{"ocs":{"meta":{"statuscode":` + code + `,"message":"` + strings.Repeat("ü ", 4000) + `"},"data":{"id":"` + strings.Repeat("é", 4000) + `","groups":["g"]}}}`
+		body := `{"ocs":{"meta":{"statuscode":` + code + `,"message":"` + strings.Repeat("ü ", 4000) + `"},"data":{"id":"` + strings.Repeat("é", 255) + `","groups":["g"]}}}`
 		v := judge(answer{http.StatusOK, http.Header{}, []byte(body)}, question{hints: h, expect: Expect{User: long}})
 		sound(t, v)
 		if !strings.Contains(v.Message, "occ ") {
@@ -54,6 +55,9 @@ func TestLongNamesLeaveRoomForTheCure(t *testing.T) {
 }
 
 func FuzzJudge(f *testing.F) {
+	for _, r := range recordedAnswers(f, "/"+userPath) {
+		f.Add(r.Status, r.Header["Content-Type"], r.Header["Retry-After"], r.Body)
+	}
 	f.Add(200, "application/json", "", aliceBody)
 	f.Add(401, "application/json", "", notLoggedIn)
 	f.Add(200, "text/html", "9", "<html>"+token)
@@ -66,6 +70,9 @@ func FuzzJudge(f *testing.F) {
 		sound(t, v)
 		if v.Outcome == Accepted && (v.Identity.User != "alice" || status != http.StatusOK || !v.Identity.Enabled) {
 			t.Errorf("accepted %d %+v", status, v.Identity)
+		}
+		if i := v.Identity; i != nil && (tooLong(i.User) || tooLong(i.DisplayName) || slices.ContainsFunc(i.Groups, tooLong)) {
+			t.Errorf("too long for a status: %+v", i)
 		}
 	})
 }

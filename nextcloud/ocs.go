@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // envelope is the OCS answer around the data.
@@ -44,11 +45,14 @@ type userData struct {
 // parseUser reads the data of cloud/user. False means that it names no user.
 func parseUser(data json.RawMessage) (userData, bool) {
 	var u userData
-	if json.Unmarshal(data, &u) != nil || u.ID == "" {
+	if json.Unmarshal(data, &u) != nil || u.ID == "" || tooLong(u.ID) || tooLong(u.DisplayName) {
 		return userData{}, false
 	}
 	return u, true
 }
+
+// tooLong is for names that are shown in a status: Nextcloud's own have at most 255 characters.
+func tooLong(name string) bool { return utf8.RuneCountInString(name) > 255 }
 
 // identity is the public form. An answer without "enabled" is taken as enabled: a disabled user does not get one.
 func (u userData) identity() *Identity {
@@ -96,8 +100,8 @@ func groupID(raw json.RawMessage) (string, error) {
 	if err := json.Unmarshal(raw, &name); err != nil {
 		return "", err
 	}
-	if name == "" {
-		return "", errors.New("a group without a name")
+	if name == "" || tooLong(name) {
+		return "", errors.New("a group without a name, or with one that is no name")
 	}
 	return name, nil
 }

@@ -258,6 +258,9 @@ func soundPath(t *testing.T, v Verdict) {
 }
 
 func FuzzJudgePath(f *testing.F) {
+	for _, r := range recordedAnswers(f, "/remote.php/dav") {
+		f.Add(r.Status, r.Body, false)
+	}
 	f.Add(207, found(true, "RGDNVCK"), true)
 	f.Add(207, found(false, "-"), false)
 	f.Add(404, davFault(davNotFound, token), true)

@@ -45,6 +45,7 @@ type NextcloudPath struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') && !self.split('/').exists(s, s == '..' || s == '.')",message="path must begin with / and have no . or .. in it"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains('\\\\') && !self.matches('[[:cntrl:]]')",message="path must have no empty names, backslashes and control characters in it"
 	Path string `json:"path"`
 	// access Read is to list the folder or get the file; Write is to create in the folder or change the file, and does
 	// not include Read.

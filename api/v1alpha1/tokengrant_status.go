@@ -85,7 +85,7 @@ type NextcloudStatus struct {
 	// user is the ID under which Nextcloud knows the token; kept when it names none any more.
 	// +optional
 	User string `json:"user,omitempty"`
-	// groups of that user.
+	// groups of that user, at most 128 of them.
 	// +optional
 	// +listType=atomic
 	Groups []string `json:"groups,omitempty"`
