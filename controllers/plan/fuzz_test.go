@@ -27,6 +27,56 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
+// FuzzRecord: the annotation may be edited by anybody who may edit the Secret. Whatever is taken for a record comes back when
+// it is written, and no schedule breaks over it.
+func FuzzRecord(f *testing.F) {
+	recorded := Record{
+		Token:  v1alpha1.TokenStatus{Subject: "s", Audience: []string{"nextcloud"}, IssuedAt: metav1.NewTime(noon), ExpiresAt: metav1.NewTime(noon.Add(time.Minute))},
+		Inputs: "token-1", Credential: "credential-1", Shape: "s", Request: "r", KeyID: "k",
+	}
+	annotation, err := recorded.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(annotation), int64(0))
+	for _, times := range [][2]string{
+		{"2026-11-23T12:00:00Z", "2026-11-23T12:00:00.5Z"},
+		{"2026-11-23T12:00:00.999999999Z", "2026-11-23T12:00:01Z"},
+		{"0001-01-01T00:00:01Z", "9999-12-31T23:59:59Z"},
+		{"2026-11-23T12:00:00+14:00", "2026-11-23T12:00:00-12:00"},
+		{"9999-12-31T23:59:58Z", "9999-12-31T23:59:59Z"},
+	} {
+		f.Add(`{"token":{"issuedAt":"`+times[0]+`","expiresAt":"`+times[1]+`"},"inputs":"token-1"}`, int64(1))
+	}
+	f.Add(`{"token":{"issuedAt":"2026-11-23T12:00:00Z"},"name":"tokengrant apps/g"}`, int64(-1))
+	f.Fuzz(func(t *testing.T, annotation string, later int64) {
+		r, err := ParseRecord(annotation)
+		if err != nil {
+			return
+		}
+		written, err := r.Marshal()
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		again, err := ParseRecord(string(written))
+		if err != nil || !again.SameMint(*r) {
+			t.Fatalf("%s became %s: %v", annotation, written, err)
+		}
+		const tenYears = int64(10 * year / time.Second)
+		in := Input{
+			Now: noon.Add(seconds(later, -tenYears, tenYears)), UID: "uid-1", Held: r, Inputs: Inputs{Token: "token-1", Credential: "credential-1"},
+			RotateAfter: time.Hour,
+		}
+		d := Decide(in)
+		if diff := cmp.Diff(d, Decide(in)); diff != "" {
+			t.Errorf("two decisions about one record:\n%s", diff)
+		}
+		if r.Name == "" {
+			checkPromises(t, in, d)
+		}
+	})
+}
+
 func checkPromises(t *testing.T, in Input, d Decision) {
 	t.Helper()
 	if delay := d.Delay(in.Now); delay != 0 && delay < time.Second {

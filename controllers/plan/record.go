@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
@@ -34,10 +36,19 @@ func ParseRecord(annotation string) (*Record, error) {
 	if err := json.Unmarshal([]byte(annotation), &r); err != nil {
 		return nil, fmt.Errorf("reading annotation %s: %w", v1alpha1.PublishedAnnotation, err)
 	}
+	// We write whole seconds of years with four digits. What others write can be more, and would not be read as it was written.
+	r.Token.IssuedAt, r.Token.ExpiresAt = wholeSeconds(r.Token.IssuedAt), wholeSeconds(r.Token.ExpiresAt)
+	if r.Token.ExpiresAt.UTC().Year() > 9999 || r.Token.IssuedAt.UTC().Year() > 9999 {
+		return nil, fmt.Errorf("reading annotation %s: its times are no times", v1alpha1.PublishedAnnotation)
+	}
 	if r.Token.IssuedAt.IsZero() || r.Name == "" && !r.Token.ExpiresAt.After(r.Token.IssuedAt.Time) {
 		return nil, fmt.Errorf("reading annotation %s: it has no life time", v1alpha1.PublishedAnnotation)
 	}
 	return &r, nil
+}
+
+func wholeSeconds(t metav1.Time) metav1.Time {
+	return metav1.NewTime(t.Truncate(time.Second))
 }
 
 // SameMint says that two records are of one token. Times alone do not tell: they have whole seconds.

@@ -47,6 +47,8 @@ func TestRecordsThatAreNotSound(t *testing.T) {
 		{"no expiry", `{"token":{"issuedAt":"2026-11-23T12:00:00Z"}}`},
 		{"no time of issue", `{"token":{"expiresAt":"2026-11-23T12:05:00Z"}}`},
 		{"times that are not RFC 3339", `{"token":{"issuedAt":"yesterday","expiresAt":"tomorrow"}}`},
+		{"a life of less than a second", `{"token":{"issuedAt":"2026-11-23T12:00:00Z","expiresAt":"2026-11-23T12:00:00.5Z"}}`},
+		{"an expiry after the last year", `{"token":{"issuedAt":"2026-11-23T12:00:00Z","expiresAt":"9999-12-31T23:59:59-12:00"}}`},
 		{"an expiry at the time of issue", `{"token":{"issuedAt":"2026-11-23T12:00:00Z","expiresAt":"2026-11-23T12:00:00Z"}}`},
 		{"an expiry before the time of issue", `{"token":{"issuedAt":"2026-11-23T12:00:00Z","expiresAt":"2026-11-23T11:00:00Z"}}`},
 	} {
