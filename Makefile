@@ -7,7 +7,7 @@ IMAGE ?= tokengrant/manager:dev
 # Further flags of the build, e.g. IMAGE_ARGS='--build-arg BASE=registry.example.com/static'.
 IMAGE_ARGS ?=
 # How long `make fuzz` spends on each target.
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 # Further flags for go test, e.g. TESTFLAGS='-race -v'.
 TESTFLAGS ?=
 
@@ -157,12 +157,8 @@ bench-pure: ## Run the benchmarks of single functions
 	go test -run='^$$' -bench=. -benchmem $(TESTFLAGS) $$($(UNIT))
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME
-	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$package/*_test.go); do \
-			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package; \
-		done; \
-	done
+fuzz: ## Run each fuzz target for FUZZTIME, two at a time
+	@hack/fuzz.sh $(FUZZTIME)
 
 ##@ Release
 

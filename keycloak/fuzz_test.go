@@ -33,6 +33,8 @@ func FuzzTokenAnswer(f *testing.F) {
 	}
 	f.Add(200, "text/plain", "access_token=a&token_type=Bearer&expires_in=x")
 	f.Add(200, "", `{"access_token":"a","token_type":"Bearer","expires_in":1e400,"scope":7}`)
+	f.Add(200, "", `{"access_token":"a","token_type":"client-secret-4711"}`)
+	f.Add(200, "", `{"access_token":"a","token_type":"Bearer","issued_token_type":"subject-token-4711"}`)
 	f.Fuzz(func(t *testing.T, status int, contentType, body string) {
 		if status < 200 || status > 599 {
 			return
@@ -94,7 +96,8 @@ func checkFuzzed(t *testing.T, err error, op string) {
 		t.Fatalf("%T: %v", err, err)
 	}
 	text := e.Error()
-	if e.Reason == "" || e.Op != op || len([]rune(text)) > 800 || strings.ContainsAny(text, "\n\r\x00") || strings.Contains(text, "4711") {
+	if e.Reason == "" || e.Op != op || len([]rune(text)) > 800 || strings.ContainsAny(text, "\n\r\x00") ||
+		strings.Contains(text, "client-secret-4711") || strings.Contains(text, "subject-token-4711") {
 		t.Errorf("%+v is not fit to be shown: %q", e, text)
 	}
 }

@@ -26,7 +26,7 @@ type schema struct {
 	rules      *cel.Validator
 }
 
-func load(t *testing.T, plural string) schema {
+func load(t testing.TB, plural string) schema {
 	t.Helper()
 	var crd apiextensionsv1.CustomResourceDefinition
 	file, err := os.ReadFile("../../config/crd/bases/tokengrant.dev_" + plural + ".yaml")
@@ -55,8 +55,14 @@ func load(t *testing.T, plural string) schema {
 func (s schema) admit(t *testing.T, manifest, patch string) (map[string]any, string) {
 	t.Helper()
 	object := patched(t, manifest, patch)
+	return object, s.judge(t, object)
+}
+
+// judge gives the sentences with which an object would be refused, and writes the defaults into it.
+func (s schema) judge(t *testing.T, object map[string]any) string {
+	t.Helper()
 	if pruned := pruning.PruneWithOptions(object, s.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}); len(pruned) > 0 {
-		return object, "unknown field: " + strings.Join(pruned, ", ")
+		return "unknown field: " + strings.Join(pruned, ", ")
 	}
 	defaulting.Default(object, s.structural)
 	errs := validation.ValidateCustomResource(nil, object, s.openAPI)
@@ -70,11 +76,11 @@ func (s schema) admit(t *testing.T, manifest, patch string) (map[string]any, str
 	for i, e := range errs {
 		sentences[i] = e.Error()
 	}
-	return object, strings.Join(sentences, "\n")
+	return strings.Join(sentences, "\n")
 }
 
 // patched is a manifest with a JSON merge patch (RFC 7396), both in YAML.
-func patched(t *testing.T, manifest, patch string) map[string]any {
+func patched(t testing.TB, manifest, patch string) map[string]any {
 	t.Helper()
 	base, err := yaml.YAMLToJSON([]byte(manifest))
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -120,26 +122,61 @@ func TestTheLibraryIsTheAllowList(t *testing.T) {
 	t.Logf("available: %s", slices.Sorted(maps.Keys(ours)))
 }
 
+// outside stands where no template may read: in the environment, and in a file.
+const outside = "outside-canary-0815"
+
+// TestTemplatesReadAndWriteNothingElse tries every way that Go's templates and sprig are known to offer.
+func TestTemplatesReadAndWriteNothingElse(t *testing.T) {
+	t.Setenv("OUTSIDE", outside)
+	file := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(file, []byte(outside), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		`{{env "OUTSIDE"}}`, `{{expandenv "$OUTSIDE"}}`, `{{readFile "` + file + `"}}`, `{{(.Files.Get "` + file + `")}}`, `{{include "` + file + `" .}}`,
+		`{{template "` + file + `"}}`, `{{call .AccessToken}}`, `{{getHostByName "localhost"}}`, `{{.IssuedAt.at}}`, `{{.IssuedAt.Local}}`, `{{.meter}}`,
+		`{{set . "access_token" "x"}}`, `{{$x := .Claims}}{{set $x "a" "b"}}`, `{{genPrivateKey "rsa"}}`, `{{lookup "v1" "Secret" "" ""}}`, `{{tpl "x" .}}`,
+	} {
+		data, err := Render(map[string]string{"k": text}, content())
+		if err == nil || data != nil || strings.Contains(err.Error(), outside) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %s, error %v", text, data["k"], err)
+		}
+	}
+	for _, key := range []string{"../k", "..", ".", "a/b", "k\n", "", "ключ", strings.Repeat("k", 254)} {
+		if _, err := Render(map[string]string{key: "x"}, content()); err == nil {
+			t.Errorf("a value was rendered for the key %q", key)
+		}
+	}
+}
+
+// FuzzRender: whatever the templates of two keys are, rendering ends, writes these keys within the bound and no others, says
+// the same twice, and neither shows the token in an error nor reads what stands outside.
 func FuzzRender(f *testing.F) {
+	f.Setenv("OUTSIDE", outside)
 	for text := range faults {
-		f.Add(text)
+		f.Add(text, "x")
 	}
 	for _, tc := range endless {
-		f.Add(tc.template)
+		f.Add(tc.template, tc.template)
 	}
-	f.Add(`{{range $i, $g := .Claims.groups}}{{$g | quote | indent 3}}{{end}}{{toJson .}}`)
-	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, canary) {
+	f.Add(`{{range $i, $g := .Claims.groups}}{{$g | quote | indent 3}}{{end}}{{toJson .}}`, `{{define "k"}}x{{end}}{{template "k"}}`)
+	f.Add(`{{env "OUTSIDE"}}`, `{{expandenv "$OUTSIDE"}}`)
+	f.Fuzz(func(t *testing.T, one, two string) {
+		if strings.Contains(one+two, canary) || strings.Contains(one+two, outside) {
 			return // it quotes itself
 		}
 		start := time.Now()
-		templates := map[string]string{"k": text}
+		templates := map[string]string{"k": one, "l": two}
 		data, err := Render(templates, content())
-		if err != nil && strings.Contains(err.Error(), canary) {
-			t.Errorf("the error shows the token: %v", err)
-		}
-		if len(data["k"]) > maxOutput {
-			t.Errorf("%d bytes", len(data["k"]))
+		switch again, _ := Render(templates, content()); {
+		case err != nil && (data != nil || strings.Contains(err.Error(), canary)):
+			t.Errorf("the error shows the token, or comes with data: %v", err)
+		case err == nil && (len(data) != 2 || data["k"] == nil && data["l"] == nil || len(data["k"])+len(data["l"]) > maxOutput):
+			t.Errorf("%d keys with %d and %d bytes", len(data), len(data["k"]), len(data["l"]))
+		case strings.Contains(fmt.Sprintf("%s %v", data, err), outside):
+			t.Errorf("read what is outside: %s %v", data, err)
+		case !maps.EqualFunc(data, again, slices.Equal[[]byte]):
+			t.Error("rendered differently when rendered again")
 		}
 		_ = Validate(templates)
 		if took := time.Since(start); took > 5*time.Second {
