@@ -13,17 +13,17 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-// allows says whether a grant may use the issuer's own service account for its audiences, and act as the user that it
-// requests, whoever brings the service account: one rule must allow all of it. Without an exchange the token carries
-// every audience, so that needs "*".
+// allows says whether a grant may use the issuer's own service account for its audiences and scopes, and act as the user
+// that it requests, whoever brings the service account: one rule must allow all of it. Without an exchange the token
+// carries every audience, so that needs "*".
 func (i *Issuers) allows(ctx context.Context, view issuerView, grant *v1alpha1.TokenGrant) error {
 	own, user, namespace := grant.Spec.ServiceAccount != nil, requestedSubject(grant), grant.Namespace
 	if view.kind != kindClusterTokenIssuer || own && user == "" {
 		return nil
 	}
-	wanted := []v1alpha1.Audience{"*"}
-	if grant.Spec.Exchange != nil {
-		wanted = grant.Spec.Exchange.Audience
+	wanted, scopes := []v1alpha1.Audience{"*"}, grant.Spec.Scopes
+	if e := grant.Spec.Exchange; e != nil {
+		wanted, scopes = e.Audience, slices.Concat(scopes, e.Scopes)
 	}
 	admitted, served := false, false
 	for _, rule := range view.allow {
@@ -31,7 +31,8 @@ func (i *Issuers) allows(ctx context.Context, view issuerView, grant *v1alpha1.T
 		if err != nil {
 			return err
 		}
-		covers := ok && (slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences))
+		covers := ok && (slices.Contains(rule.Audiences, "*") || subset(wanted, rule.Audiences)) &&
+			(len(rule.Scopes) == 0 || subset(scopes, rule.Scopes))
 		if covers && (user == "" || slices.Contains(rule.RequestedSubjects, v1alpha1.RequestedSubject(user))) {
 			return nil
 		}
@@ -40,12 +41,12 @@ func (i *Issuers) allows(ctx context.Context, view issuerView, grant *v1alpha1.T
 	switch {
 	case user != "" && (own || served):
 		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q act as user %q for %s: one rule of spec.allow there must name the namespace, the audience and, in requestedSubjects, the user",
-			view, namespace, user, describeAudience(grant.Spec.Exchange))
+			view, namespace, user, demanded(grant.Spec.Exchange, scopes))
 	case !admitted:
 		return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount: add the namespace to spec.allow there, or set spec.serviceAccount here", view, namespace)
 	}
-	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount for %s: add the audience to a rule of spec.allow there, or set spec.serviceAccount here",
-		view, namespace, describeAudience(grant.Spec.Exchange))
+	return failf(v1alpha1.ReasonNotAllowed, "%s does not let namespace %q use its serviceAccount for %s: add that to a rule of spec.allow there, or set spec.serviceAccount here",
+		view, namespace, demanded(grant.Spec.Exchange, scopes))
 }
 
 func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace string) (bool, error) {
@@ -63,13 +64,18 @@ func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace
 	return selector.Matches(labels.Set(m.Labels)), nil
 }
 
-func describeAudience(exchange *v1alpha1.Exchange) string {
+// demanded names what a grant asks for.
+func demanded(exchange *v1alpha1.Exchange, scopes []v1alpha1.Scope) string {
+	var words []string
 	if exchange == nil {
-		return `every audience ("*"), as a grant without exchange asks for`
+		words = append(words, `every audience ("*"), as a grant without exchange asks for`)
+	} else {
+		for _, a := range exchange.Audience {
+			words = append(words, fmt.Sprintf("audience %q", a))
+		}
 	}
-	words := make([]string, len(exchange.Audience))
-	for i, a := range exchange.Audience {
-		words[i] = fmt.Sprintf("audience %q", a)
+	for _, s := range scopes {
+		words = append(words, fmt.Sprintf("scope %q", s))
 	}
 	return strings.Join(words, ", ")
 }

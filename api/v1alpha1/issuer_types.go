@@ -125,6 +125,12 @@ type AllowRule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Audiences []Audience `json:"audiences"`
+	// scopes that may be asked for, with the subject token or with the exchange; whatever the client can get when there
+	// are none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []Scope `json:"scopes,omitempty"`
 	// requestedSubjects are the users as whom a grant of these namespaces and audiences may act, exactly as it names
 	// them in exchange.requestedSubject. There is no wildcard: none are listed, none may be impersonated.
 	// +optional

@@ -27,6 +27,11 @@ func (in *AllowRule) DeepCopyInto(out *AllowRule) {
 		*out = make([]Audience, len(*in))
 		copy(*out, *in)
 	}
+	if in.Scopes != nil {
+		in, out := &in.Scopes, &out.Scopes
+		*out = make([]Scope, len(*in))
+		copy(*out, *in)
+	}
 	if in.RequestedSubjects != nil {
 		in, out := &in.RequestedSubjects, &out.RequestedSubjects
 		*out = make([]RequestedSubject, len(*in))

@@ -110,6 +110,13 @@ func (w *walk) cureAllow() []string {
 		audiences = []string{"*"}
 	}
 	rule := `{"namespaces":["` + w.grant.Namespace + `"],"audiences":["` + strings.Join(audiences, `","`) + `"]`
+	scopes := w.scopes()
+	if e := w.exchange(); e != nil {
+		scopes = slices.Concat(scopes, words(e.Scopes))
+	}
+	if len(scopes) > 0 { // A rule without any would let in all.
+		rule += `,"scopes":["` + strings.Join(scopes, `","`) + `"]`
+	}
 	if user := w.requestedSubject(); user != "" {
 		quoted, err := json.Marshal(user)
 		if err != nil {

@@ -222,6 +222,13 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 			}, "issuer", v1alpha1.ReasonNotAllowed,
 			[]string{`kubectl patch clustertokenissuer keycloak --type=merge -p '{"spec":{"allow":[{"namespaces":["apps"],"audiences":["nextcloud"]}]}}'`},
 		},
+		"the issuer does not let the namespace ask for a scope": {
+			func(s *scene) {
+				s.grant.Spec.IssuerRef.Kind, s.grant.Spec.ServiceAccount, s.grant.Spec.Scopes = diagnose.KindClusterTokenIssuer, nil, []v1alpha1.Scope{"openid"}
+				s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Reason: v1alpha1.ReasonNotAllowed, Message: "no"}
+			}, "issuer", v1alpha1.ReasonNotAllowed,
+			[]string{`kubectl patch clustertokenissuer keycloak --type=merge -p '{"spec":{"allow":[{"namespaces":["apps"],"audiences":["nextcloud"],"scopes":["openid"]}]}}'`},
+		},
 		"only the operator meets a failure": {
 			func(s *scene) {
 				s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 3, &v1alpha1.Attempt{Reason: v1alpha1.ReasonSecretConflict, Message: "a Secret of that name exists"}
