@@ -108,6 +108,29 @@ func TestPlainHTTPBeyondLoopbackIsRefused(t *testing.T) {
 	contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "plain http", "--allow-http-issuers")
 }
 
+// TestAddressesThatAreRefused, of issuers and of Nextclouds, and what it says.
+func TestAddressesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w, s := newWorld(t), scripted(t)
+	for name, host := range map[string]string{"metadata": "169.254.169.254", "mapped": "[::ffff:169.254.169.254]", "nat64": "[64:ff9b::a9fe:a9fe]", "any": "0.0.0.0"} {
+		i := w.issuer(name, "https://"+host+"/realms/x")
+		contains(t, w.await(i, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonIssuerInvalid), "no issuer has", "correct the issuer URL")
+	}
+	kc := w.issuer("kc", s.URL)
+	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
+	g := w.grantFor("g", "kc", "worker", func(g *v1alpha1.TokenGrant) {
+		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://169.254.169.254"}
+	})
+	w.create(g)
+	contains(t, w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonNextcloudInvalid), "cloud metadata service", "correct nextcloud.url")
+
+	w.stop()
+	w.denyPrivate = true
+	w.start()
+	change(w, kc, func(i *v1alpha1.TokenIssuer) { i.Spec.Limits.Burst++ })
+	contains(t, w.await(kc, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonIssuerInvalid), "--deny-private-addresses", "public address")
+}
+
 // discovering plays an issuer of which there is a discovery document and nothing else. ISSUER in it is its URL.
 func discovering(t *testing.T, document string) string {
 	t.Helper()

@@ -47,6 +47,10 @@ type world struct {
 	namespace string
 	// operatorNamespace holds what ClusterTokenIssuers refer to.
 	operatorNamespace string
+	// neighbours are further namespaces that the operator works in; its own is one of them then.
+	neighbours []string
+	// denyPrivate is the operator's --deny-private-addresses.
+	denyPrivate bool
 	// keys is the file with the operator's encryption keys.
 	keys string
 	// wire, where there is one, stands between the operator and the API server.
@@ -54,10 +58,13 @@ type world struct {
 	stop func()
 }
 
-// newWorld makes a namespace and starts an operator for it.
-func newWorld(t *testing.T) *world {
+// newWorld makes a namespace and starts an operator for it, and for neighbours if there are any.
+func newWorld(t *testing.T, neighbours ...string) *world {
 	t.Helper()
 	w := &world{Client: cluster.admin, t: t, namespace: newNamespace(t), operatorNamespace: newNamespace(t), keys: filepath.Join(t.TempDir(), "keys")}
+	if len(neighbours) > 0 {
+		w.neighbours = append([]string{w.operatorNamespace}, neighbours...)
+	}
 	w.setKeys(firstKey)
 	w.start()
 	t.Cleanup(func() { w.stop() })
@@ -82,9 +89,10 @@ func (w *world) start() {
 		server.Wrap(w.wire.through)
 	}
 	recorder, traces, keepMetrics := observed(w.t)
+	namespaces := append([]string{w.namespace}, w.neighbours...)
 	mgr, err := ctrl.NewManager(server, ctrl.Options{
 		Scheme:     cluster.scheme,
-		Cache:      controllers.CacheOptions([]string{w.namespace}),
+		Cache:      controllers.CacheOptions(namespaces),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
@@ -92,7 +100,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
-		OperatorNamespace: w.operatorNamespace, Namespaces: []string{w.namespace}, Concurrency: 8, UserAgent: "integration",
+		OperatorNamespace: w.operatorNamespace, Namespaces: namespaces, Concurrency: 8, UserAgent: "integration", DenyPrivate: w.denyPrivate,
 		EncryptionKeys: offline.Keyring{File: w.keys}, AppPasswordOverlap: 2 * time.Second,
 		Metrics: recorder, Traces: traces,
 	})
