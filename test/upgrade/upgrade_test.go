@@ -192,7 +192,7 @@ func (c *cluster) session() offline.State {
 	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: "session-tokengrant-session"}, &s); err != nil {
 		c.t.Fatal(err)
 	}
-	state, err := offline.Keyring{File: keys}.Open(s.Data["session"])
+	state, err := offline.Keyring{File: keys}.Open(s.Data["session"], namespace+"/session")
 	if err != nil {
 		c.t.Fatal(err)
 	}
