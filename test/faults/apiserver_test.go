@@ -11,9 +11,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -92,7 +95,18 @@ var apiServer = []scenario{
 	}},
 	{
 		name: "two operators at work for 10 s", setup: gated, hold: 10 * time.Second, promise: promise{Crashes: 1},
-		fault: func(w *world) func() { return startOperator(w.t, cluster.operator, w.namespace) },
+		fault: func(w *world) func() {
+			w.issuer.Script(keycloaktest.Answer{Delay: 3 * time.Second, Forever: true}) // so that both ask
+			stop := startOperator(w.t, cluster.operator, w.namespace)
+			return func() {
+				w.issuer.Script()
+				stop()
+			}
+		},
+	},
+	{
+		name: "priority and fairness refuses the operator for 10 s", hold: 10 * time.Second, step: reflectorPause, fault: fairness,
+		setup: setup{operator: func(w *world) *rest.Config { return w.user("outflowed") }},
 	},
 }
 
@@ -114,6 +128,66 @@ func once(which func(*http.Request) bool) func(*world) func() {
 		})
 		return nil
 	}
+}
+
+// user makes another user with the operator's permissions.
+func (w *world) user(name string) *rest.Config {
+	w.t.Helper()
+	config, _, err := cluster.plane.AddUser(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tokengrant-manager"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: name}},
+	})
+	return config
+}
+
+// fairness gives the user no seat at all: the API server's own answer is 429 with Retry-After.
+func fairness(w *world) func() {
+	level := &flowcontrolv1.PriorityLevelConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "no-seats"}}
+	level.Spec.Type = flowcontrolv1.PriorityLevelEnablementLimited
+	level.Spec.Limited = &flowcontrolv1.LimitedPriorityLevelConfiguration{
+		NominalConcurrencyShares: new(int32), BorrowingLimitPercent: new(int32), LimitResponse: flowcontrolv1.LimitResponse{Type: flowcontrolv1.LimitResponseTypeReject},
+	}
+	schema := &flowcontrolv1.FlowSchema{ObjectMeta: metav1.ObjectMeta{Name: "no-seats"}}
+	schema.Spec.MatchingPrecedence = 2 // Only the API server itself comes before.
+	schema.Spec.PriorityLevelConfiguration.Name = level.Name
+	everything := []string{"*"}
+	schema.Spec.Rules = []flowcontrolv1.PolicyRulesWithSubjects{{
+		Subjects:      []flowcontrolv1.Subject{{Kind: flowcontrolv1.SubjectKindUser, User: &flowcontrolv1.UserSubject{Name: "outflowed"}}},
+		ResourceRules: []flowcontrolv1.ResourcePolicyRule{{Verbs: everything, APIGroups: everything, Resources: everything, Namespaces: everything, ClusterScope: true}},
+	}}
+	w.create(level)
+	w.create(schema)
+	w.eventually("429", func() (bool, any) {
+		status := w.rawStatus()
+		return status == http.StatusTooManyRequests, status
+	})
+	return func() {
+		for _, o := range []client.Object{schema, level} {
+			if err := w.Delete(w.t.Context(), o); err != nil {
+				w.t.Error(err)
+			}
+		}
+	}
+}
+
+// rawStatus is what the API server answers the world's operator, without the patience of client-go.
+func (w *world) rawStatus() int {
+	w.t.Helper()
+	transport, err := rest.TransportFor(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	answer, err := (&http.Client{Transport: transport}).Get(cluster.plane.URL + "/api/v1/namespaces/" + w.namespace + "/secrets")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode
 }
 
 // TestAPIServer gives each row an operator of its own, whose way to the API server is broken.

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// crashRows is where the rows of TestCrashes begin.
+const crashRows = 300
+
 // slack is what a busy machine may add to a recovery.
 const slack = 5 * time.Second
 
@@ -25,6 +28,14 @@ type measure struct {
 	Unverified, WrongAudience, Touched int
 	// Extra counts mints that nothing called for, Lost those of them that never came into a Secret.
 	Extra, Lost int
+}
+
+// since is what was counted after another measure.
+func (m measure) since(before measure) measure {
+	return measure{
+		m.Expired - before.Expired, m.Unverified - before.Unverified, m.WrongAudience - before.WrongAudience, m.Touched - before.Touched,
+		m.Extra - before.Extra, m.Lost - before.Lost,
+	}
 }
 
 // result is a row of the table.
@@ -83,14 +94,14 @@ func (r *results) add(row result) {
 	r.rows = append(r.rows, row)
 }
 
-// documented says which rows a document lacks.
+// documented says which rows a document lacks. Those of crashes have the names of what the operator does, and may change.
 func (r *results) documented(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	for _, row := range r.rows {
-		if !strings.Contains(string(text), "| "+row.scenario+" |") {
+		if row.order < crashRows && !strings.Contains(string(text), "| "+row.scenario+" |") {
 			return fmt.Errorf("%s has no row %q", file, row.scenario)
 		}
 	}

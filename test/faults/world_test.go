@@ -51,6 +51,8 @@ type world struct {
 	// config is how the world's own operator uses the API, where it has one, and api the gate that it goes through.
 	config *rest.Config
 	api    *gate
+	// boundaries are those of a process of its own.
+	boundaries *boundaries
 	// throttles: the Nextcloud answers 429 to everything.
 	throttles atomic.Bool
 	ledger    *ledger
@@ -67,8 +69,12 @@ type setup struct {
 	life      time.Duration
 	// skew is how far the issuer's clock is ahead of the operator's.
 	skew time.Duration
+	// crashes gives the world an operator in a process of its own, with gates on all its ways.
+	crashes bool
 	// gated gives the world an operator of its own, with a gate on its way to the API server.
 	gated bool
+	// operator gives it one that uses the API like this.
+	operator func(*world) *rest.Config
 	// down: the issuer cannot be reached from the beginning.
 	down bool
 	// prepare makes what the grant needs besides.
@@ -83,8 +89,15 @@ func newWorld(t *testing.T, s setup) *world {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "f-"}}
 	w.create(ns)
 	w.namespace = ns.Name
-	if s.gated {
+	switch {
+	case s.crashes:
+		w.boundaries = &boundaries{}
 		w.api, w.config = newAPIGate(t)
+		w.api.set(w.boundaries.rule(apiEffect))
+	case s.gated:
+		w.api, w.config = newAPIGate(t)
+	case s.operator != nil:
+		w.config = s.operator(w)
 	}
 	w.startIssuer(s)
 	w.ledger = &ledger{url: w.issuer.URL, minted: w.issuer.Minted, clock: w.now}
@@ -107,7 +120,10 @@ func newWorld(t *testing.T, s setup) *world {
 	if s.prepare != nil {
 		s.prepare(w)
 	}
-	if w.config != nil {
+	switch {
+	case w.boundaries != nil:
+		w.boundaries.process = startProcess(t, w.config, w.namespace, false)
+	case w.config != nil:
 		startOperator(t, w.config, w.namespace)
 	}
 	return w
@@ -128,8 +144,11 @@ func (w *world) startIssuer(s setup) {
 	w.issuer = keycloaktest.NewServer(w.t, keycloaktest.Options{URL: url, Lifespan: s.life, Now: w.now})
 	w.issuer.Client("worker", "worker-secret")
 	upstream := w.issuer.Addr()
-	if w.front != nil {
+	switch {
+	case w.front != nil:
 		upstream = w.front.serve(w.t, upstream)
+	case w.boundaries != nil:
+		upstream = w.watched("http://" + upstream)[len("http://"):]
 	}
 	w.link.to(w.t, upstream)
 	w.t.Cleanup(w.link.Stop) // before the server, which waits for its connections to end
@@ -139,6 +158,14 @@ func (w *world) startIssuer(s setup) {
 	if s.nextcloud {
 		w.nextcloud = nextcloudtest.New(nextcloudtest.Options{Issuer: w.issuer.URL})
 	}
+}
+
+// watched puts a gate before a server, which counts the requests among the effects of the operator.
+func (w *world) watched(server string) (address string) {
+	w.t.Helper()
+	g := newGate(w.t, server, http.DefaultTransport)
+	g.set(w.boundaries.rule(serverEffect))
+	return g.url
 }
 
 // describe makes the grant "g", which is not created yet.
@@ -158,7 +185,11 @@ func (w *world) describe(s setup) {
 			handler.ServeHTTP(rw, r)
 		}))
 		w.t.Cleanup(server.Close)
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(server.URL), Interval: &metav1.Duration{Duration: 10 * time.Second}}
+		address := server.URL
+		if w.boundaries != nil {
+			address = w.watched(address)
+		}
+		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(address), Interval: &metav1.Duration{Duration: 10 * time.Second}}
 		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	}
 	if s.grant != nil {

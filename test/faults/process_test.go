@@ -1,0 +1,133 @@
+//go:build integration && linux
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
+)
+
+// TestOutOfMemory leaves the operator as it is shipped no memory to grow, and fills its cache with Secrets that look like its
+// own, until it dies of it.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{crashes: true})
+	w.begin()
+	p := w.boundaries.process
+	for _, pid := range p.PIDs() {
+		limit := dataOf(t, pid) + 1<<20
+		if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	n := 0
+	for ; len(p.PIDs()) > 0 && n < 40; n++ {
+		w.secret(fmt.Sprint("large-", n), map[string]string{"data": strings.Repeat("x", 900<<10)}, ours)
+	}
+	p.awaitEnd(w)
+	if log := tail(t, p.Logs()[0]); !strings.Contains(log, "out of memory") && !strings.Contains(log, "cannot allocate memory") {
+		t.Errorf("it did not die of want of memory: %s", log)
+	}
+	w.request("1")
+	for i := range n {
+		w.delete(fmt.Sprint("large-", i))
+	}
+	gone := time.Now()
+	w.startAgain()
+	w.awaitWell("1")
+	w.judge(result{order: 290, scenario: "operator out of memory", says: "the process ends", Recovery: time.Since(gone), Step: processStart, allowed: promise{Crashes: 1}})
+}
+
+// dataOf is how much writable memory a process has of its own.
+func dataOf(t *testing.T, pid int) uint64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmData:")
+	var kilobytes uint64
+	if _, err := fmt.Sscan(rest, &kilobytes); err != nil {
+		t.Fatal(err)
+	}
+	return kilobytes << 10
+}
+
+func tail(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestLeaseLostMidWrite takes the lease from a leader whose write of a Secret is on its way. The write arrives when another
+// one leads.
+func TestLeaseLostMidWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	gate, config := newAPIGate(t)
+	first := startProcess(t, config, w.namespace, true)
+	w.begin()
+	holder := w.holder()
+	_, otherConfig := newAPIGate(t)
+	startProcess(t, otherConfig, w.namespace, true)
+
+	led := make(chan struct{})
+	var arrived sync.WaitGroup
+	gate.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		switch {
+		case strings.Contains(r.URL.Path, "/leases"):
+			panic(http.ErrAbortHandler)
+		case isWriteOf(r, "secrets"):
+			arrived.Add(1)
+			defer arrived.Done()
+			<-led
+			next.ServeHTTP(rw, r.WithContext(context.WithoutCancel(r.Context())))
+		default:
+			next.ServeHTTP(rw, r)
+		}
+	})
+	w.request("1")
+	first.awaitEnd(w)
+	gone := time.Now()
+	w.eventually("another leader", func() (bool, any) {
+		now := w.holder()
+		return now != holder && now != "", now
+	})
+	close(led)
+	arrived.Wait()
+	w.awaitWell("1")
+	w.judge(result{
+		order: 291, scenario: "lease lost while a Secret is written", says: "the process ends", Recovery: time.Since(gone),
+		Step:    15 * time.Second, // the lease
+		allowed: promise{Crashes: 1},
+	})
+}
+
+// holder is who leads.
+func (w *world) holder() string {
+	w.t.Helper()
+	var lease coordinationv1.Lease
+	if err := w.Get(w.t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "leader.tokengrant.dev"}, &lease); err != nil {
+		w.t.Fatal(err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
