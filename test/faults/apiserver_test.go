@@ -38,7 +38,7 @@ const reflectorPause = 26 * time.Second
 
 // apiServer are faults between one operator and the API server. Nothing can be said in a status meanwhile.
 var apiServer = []scenario{
-	{name: "API server cannot be reached for 20 s", setup: gated, hold: 20 * time.Second, step: reflectorPause, fault: func(w *world) func() {
+	{name: "API server cannot be reached for 20 s", setup: gated, blocks: true, hold: 20 * time.Second, step: reflectorPause, fault: func(w *world) func() {
 		w.api.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 		w.api.closeWatches()
 		return func() { w.api.set(nil) }
@@ -47,14 +47,14 @@ var apiServer = []scenario{
 		time.Sleep(2 * time.Second)
 		next.ServeHTTP(w, r)
 	})},
-	{name: "API server answers 409 to every write for 10 s", setup: gated, hold: 10 * time.Second, step: 8 * time.Second, fault: ruled(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	{name: "API server answers 409 to every write for 10 s", setup: gated, blocks: true, hold: 10 * time.Second, step: 8 * time.Second, fault: ruled(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isWrite(r) {
 			refusal(http.StatusConflict, "Conflict")(w)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})},
-	{name: "API server answers 500 to every write for 10 s", setup: gated, hold: 10 * time.Second, step: 8 * time.Second, fault: ruled(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	{name: "API server answers 500 to every write for 10 s", setup: gated, blocks: true, hold: 10 * time.Second, step: 8 * time.Second, fault: ruled(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if isWrite(r) {
 			refusal(http.StatusInternalServerError, "InternalError")(w)
 			return
@@ -105,7 +105,7 @@ var apiServer = []scenario{
 		},
 	},
 	{
-		name: "priority and fairness refuses the operator for 10 s", hold: 10 * time.Second, step: reflectorPause, fault: fairness,
+		name: "priority and fairness gives the operator a level of no shares for 10 s", hold: 10 * time.Second, step: reflectorPause, fault: fairness,
 		setup: setup{operator: func(w *world) *rest.Config { return w.user("outflowed") }},
 	},
 }
@@ -145,7 +145,8 @@ func (w *world) user(name string) *rest.Config {
 	return config
 }
 
-// fairness gives the user no seat at all: the API server's own answer is 429 with Retry-After.
+// fairness gives the user a level without shares, and waits until the API server itself answers it 429. Single requests still
+// get through, so nothing says that the operator can write nothing.
 func fairness(w *world) func() {
 	level := &flowcontrolv1.PriorityLevelConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "no-seats"}}
 	level.Spec.Type = flowcontrolv1.PriorityLevelEnablementLimited

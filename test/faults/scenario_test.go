@@ -42,6 +42,8 @@ type scenario struct {
 	quiet bool
 	// first: it is broken before there is a first token.
 	first bool
+	// blocks says that nothing can be written while it lasts.
+	blocks bool
 	// hold is how long it is broken where nothing tells of it.
 	hold time.Duration
 	// step is the longest wait for the next try, where the backoff of the grant is not what it waits for.
@@ -72,6 +74,9 @@ func (s scenario) run(t *testing.T, order int) {
 		r.Step = w.awaitFailure(s)
 	}
 	time.Sleep(s.hold)
+	if s.blocks && w.holds(request) {
+		t.Error("a token was published meanwhile: this row breaks nothing")
+	}
 	if undo != nil {
 		undo()
 		gone = time.Now()
