@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,10 @@ type remembered struct {
 	keptOut *minted
 	// written is the resourceVersion of the Secret as we wrote it, sessionWritten that of the session's.
 	written, sessionWritten string
+	// writing says that a Secret is being written, and seen are the changes of our Secrets that the watch has told of
+	// meanwhile: it may tell of our own before the API server has answered us.
+	writing bool
+	seen    []seen
 	// session is what is kept between two mints.
 	session *session
 	// login is that of an app password, as it was read last; cloud the connection that was used for it, and
@@ -44,6 +49,12 @@ type remembered struct {
 	unnudged string
 	// unsettled is the latest check that was no acceptance.
 	unsettled *plan.Failure
+}
+
+// seen is a Secret as the watch has shown it, and what to do if it is not as we wrote it.
+type seen struct {
+	resourceVersion string
+	wake            func()
 }
 
 // minted is a verified token and its record.
@@ -89,10 +100,38 @@ func (m *memory) setSessionWritten(r *remembered, resourceVersion string) {
 	r.sessionWritten = resourceVersion
 }
 
-// wrote says whether a Secret is exactly as this process left it.
-func (m *memory) wrote(key types.NamespacedName, resourceVersion string) bool {
+// write brackets the writing of a Secret.
+func (m *memory) write(r *remembered) (done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	r.writing = true
+	return func() {
+		m.mu.Lock()
+		all := r.seen
+		r.writing, r.seen = false, nil
+		foreign := slices.DeleteFunc(all, func(s seen) bool { return r.isOwn(s.resourceVersion) })
+		m.mu.Unlock()
+		for _, s := range foreign {
+			s.wake()
+		}
+	}
+}
+
+// changed wakes a grant of whose Secrets the watch tells, unless the Secret is exactly as this process left it.
+func (m *memory) changed(key types.NamespacedName, resourceVersion string, wake func()) {
+	m.mu.Lock()
 	r := m.grants[key]
-	return r != nil && (r.written == resourceVersion || r.sessionWritten == resourceVersion)
+	own := r != nil && r.isOwn(resourceVersion)
+	if !own && r != nil && r.writing {
+		r.seen = append(r.seen, seen{resourceVersion, wake})
+		own = true
+	}
+	m.mu.Unlock()
+	if !own {
+		wake()
+	}
+}
+
+func (r *remembered) isOwn(resourceVersion string) bool {
+	return r.written == resourceVersion || r.sessionWritten == resourceVersion
 }

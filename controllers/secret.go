@@ -56,6 +56,7 @@ func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map
 		}
 		g.existing = nil
 	}
+	defer r.memory.write(g.past)()
 	s := publish.Build(g.existing, desired)
 	err = r.send(ctx, g.existing, s)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {

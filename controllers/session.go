@@ -152,6 +152,7 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 	if err != nil {
 		return err
 	}
+	defer r.memory.write(g.past)()
 	secret := newSessionSecret(g.grant, s.secret, sealed)
 	err = r.send(ctx, s.secret, secret)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {

@@ -194,15 +194,14 @@ type queue = workqueue.TypedRateLimitingInterface[ctrl.Request]
 
 // wake leaves the owner asleep when the Secret is as this process wrote it.
 func (r *GrantReconciler) wake(ctx context.Context, s client.Object, q queue) {
-	var asleep types.NamespacedName
+	var own types.NamespacedName
 	if owner := metav1.GetControllerOf(s); owner != nil {
-		key := types.NamespacedName{Namespace: s.GetNamespace(), Name: owner.Name}
-		if r.memory.wrote(key, s.GetResourceVersion()) {
-			asleep = key
-		}
+		own = types.NamespacedName{Namespace: s.GetNamespace(), Name: owner.Name}
 	}
 	for _, request := range r.grantsOfSecret(ctx, s) {
-		if request.NamespacedName != asleep {
+		if request.NamespacedName == own {
+			r.memory.changed(own, s.GetResourceVersion(), func() { q.Add(request) })
+		} else {
 			q.Add(request)
 		}
 	}

@@ -65,12 +65,13 @@ func Margin(life time.Duration, r v1alpha1.Refresh) time.Duration {
 // RefreshAt is when the token must be replaced: its margin before its expiry, and up to a tenth of its life earlier,
 // so that grants applied together are not refreshed together. The jitter is a hash of the grant and the token, not a
 // random number, so that every process at every time computes the same. It is never sooner than the least interval
-// between two mints, and in whole seconds, because that is what the API stores.
+// between two mints. The API stores its whole seconds only; keeping to them would let all refreshes of a second begin at
+// the same moment, and the last of them wait for the others.
 func RefreshAt(uid string, issuedAt, expiresAt time.Time, r v1alpha1.Refresh) time.Time {
 	life := expiresAt.Sub(issuedAt)
 	jitter := time.Duration(float64(life) * jitterShare * fraction(uid, issuedAt.Unix()))
 	wait := life - Margin(life, r) - jitter
-	return issuedAt.Add(max(wait, leastInterval(life))).Truncate(time.Second)
+	return issuedAt.Add(max(wait, leastInterval(life))).Truncate(time.Millisecond) // The last bits differ between processors.
 }
 
 // leastInterval bounds the rate of mints of one grant: five seconds; half of the life of shorter tokens; one second.
