@@ -94,6 +94,9 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return conflicting(err)
 	}
+	if wait > 0 {
+		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
+	}
 	return ctrl.Result{RequeueAfter: sooner(wait, again)}, nil
 }
 

@@ -84,6 +84,9 @@ func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
 	if o.metricsSecure {
 		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
+	if o.profiling {
+		metrics.ExtraHandlers = profiles()
+	}
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(o.namespaces),

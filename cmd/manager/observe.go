@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -35,4 +37,15 @@ func (o *options) observe(ctx context.Context, c *controllers.Options) (stop fun
 			ctrl.Log.Error(err, "Cannot send the last traces")
 		}
 	}, nil
+}
+
+// profiles are served beside the metrics, behind their authentication.
+func profiles() map[string]http.Handler {
+	return map[string]http.Handler{
+		"/debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"/debug/pprof/cmdline": http.HandlerFunc(pprof.Cmdline),
+		"/debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"/debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
+		"/debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+	}
 }

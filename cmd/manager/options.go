@@ -38,6 +38,7 @@ type options struct {
 	encryptionKeys          offline.Keyring
 	otlpEndpoint            string
 	statusPage              bool
+	profiling               bool
 }
 
 func defaultOptions() *options {
@@ -63,6 +64,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.denyPrivate, "deny-private-addresses", false, "Refuse to connect to issuers and Nextclouds at private addresses. Link-local and cloud metadata addresses are always refused.")
 	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
 	fs.BoolVar(&o.statusPage, "status-page", false, "Serve a page of all grants at /status of the metrics endpoint, to those who may get that nonResourceURL.")
+	fs.BoolVar(&o.profiling, "profiling", false, "Serve Go's profiles at /debug/pprof/ of the metrics endpoint, to those who may get these nonResourceURLs.")
 	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
 	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once.")
 }
@@ -97,6 +99,9 @@ func (o *options) complete() error {
 	}
 	if o.shards > 0 && !o.leaderElect {
 		return fmt.Errorf("--shards needs --leader-elect: a shard is a lease")
+	}
+	if o.profiling && !o.metricsSecure {
+		return fmt.Errorf("--profiling needs --metrics-secure: profiles are not for everybody")
 	}
 	if o.concurrency < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles must be at least 1")

@@ -30,6 +30,8 @@ type options struct {
 	outage  time.Duration
 	foreign int
 	json    string
+	// profile is a folder for profiles of the manager; none when empty.
+	profile string
 }
 
 // scenario is measured in a world of its own.
@@ -92,7 +94,7 @@ func run(ctx context.Context, args []string) error {
 func inWorld(ctx context.Context, o options, t *table, run func(context.Context, *world, options, *table) error) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := newWorld(ctx)
+	w, err := newWorld(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -130,6 +132,7 @@ func parse(args []string) (options, []string, error) {
 	flags.DurationVar(&o.outage, "outage", 20*time.Second, "how long the issuer is down")
 	flags.IntVar(&o.foreign, "foreign", 5000, "unrelated Secrets of 4 KB in the cluster")
 	flags.StringVar(&o.json, "json", "", "also write the tables to this file")
+	flags.StringVar(&o.profile, "profile", "", "also write profiles of the manager in steady state to this folder")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err
 	}

@@ -65,6 +65,11 @@ func steady(ctx context.Context, w *world, o options, t *table) error {
 	if err != nil {
 		return err
 	}
+	if o.profile != "" {
+		if err := w.profile(ctx, m, o.profile, o.life/2); err != nil {
+			return err
+		}
+	}
 	t.ratio("CPU of the manager for each refresh", time.Duration(float64(after.cpu-before.cpu)/n), base.CPU/time.Duration(o.n), 0)
 	return nil
 }

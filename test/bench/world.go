@@ -30,6 +30,7 @@ type world struct {
 	client     client.Client
 	seen       *watcher
 	kubeconfig string // the operator's
+	flags      []string
 	managers   []*stack.Operator
 }
 
@@ -46,8 +47,11 @@ func newClient(config *rest.Config) (client.Client, error) {
 	return client.New(config, client.Options{Scheme: newScheme()})
 }
 
-func newWorld(ctx context.Context) (*world, error) {
+func newWorld(ctx context.Context, o options) (*world, error) {
 	w := &world{}
+	if o.profile != "" {
+		w.flags = []string{"--profiling"}
+	}
 	if err := w.build(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -97,7 +101,7 @@ func (w *world) Close() error {
 // manager starts a replica with the defaults that are shipped.
 func (w *world) manager(ctx context.Context) (*stack.Operator, error) {
 	// The process is stopped, not cut off.
-	m, err := stack.StartOperator(context.WithoutCancel(ctx), stack.OperatorOptions{Kubeconfig: w.kubeconfig, Namespace: operatorNamespace})
+	m, err := stack.StartOperator(context.WithoutCancel(ctx), stack.OperatorOptions{Kubeconfig: w.kubeconfig, Namespace: operatorNamespace, Flags: w.flags})
 	if err == nil {
 		w.managers = append(w.managers, m)
 	}
@@ -137,14 +141,18 @@ func (w *world) namespaceAt(ctx context.Context, name, issuer, secret string, ra
 	if rate > 0 {
 		limits = v1alpha1.Limits{RequestsPerSecond: rate, Burst: rate, Concurrency: issuerConcurrency}
 	}
-	for _, object := range []client.Object{
+	return w.create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "client", Namespace: name}, StringData: map[string]string{"client-secret": secret}},
 		&v1alpha1.TokenIssuer{
 			ObjectMeta: metav1.ObjectMeta{Name: "issuer", Namespace: name},
 			Spec:       v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(issuer), Limits: limits},
 		},
-	} {
+	)
+}
+
+func (w *world) create(ctx context.Context, objects ...client.Object) error {
+	for _, object := range objects {
 		if err := w.client.Create(ctx, object); err != nil {
 			return fmt.Errorf("creating %s: %w", object.GetName(), err)
 		}

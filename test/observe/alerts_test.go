@@ -18,7 +18,7 @@ import (
 // TestWhatBreaksIsSeen breaks everything that an alert is for, with the real Prometheus watching, and mends it again. The
 // dashboard's queries are then asked about the time in which that happened.
 func TestWhatBreaksIsSeen(t *testing.T) {
-	c := newCluster(t, "--status-page")
+	c := newCluster(t, "--status-page", "--profiling")
 	p := newPrometheus(t, c)
 	s := keycloaktest.NewServer(t, keycloaktest.Options{Lifespan: 16 * time.Second})
 	s.Client("notes", "notes-secret")

@@ -57,6 +57,17 @@ kind: ClusterRoleBinding
 metadata: {name: person}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tokengrant-status-reader}
 subjects: [{kind: ServiceAccount, name: person, namespace: tokengrant-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: profiles}
+rules: [{nonResourceURLs: ["/debug/pprof/*"], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: profiles}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: profiles}
+subjects: [{kind: ServiceAccount, name: person, namespace: tokengrant-system}]
 `
 
 // cluster is a real API server and the operator as a process, with the permissions of config/rbac.

@@ -71,6 +71,11 @@ func browses(t *testing.T, c *cluster) {
 	if status, _ := c.read("/status", c.prometheus); status != 403 {
 		t.Errorf("/status answers %d to one who may read metrics only, want 403", status)
 	}
+	for token, want := range map[string]int{"": 401, c.prometheus: 403, c.person: 200} {
+		if status, _ := c.read("/debug/pprof/heap", token); status != want {
+			t.Errorf("/debug/pprof/heap answers %d, want %d", status, want)
+		}
+	}
 	target, err := url.Parse(c.operator.MetricsURL)
 	if err != nil {
 		t.Fatal(err)
