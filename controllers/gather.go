@@ -52,6 +52,9 @@ type gathered struct {
 	login   *accountLogin
 	refused *failure
 
+	// left gives back the turn at the issuer.
+	left func()
+
 	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
 	verdict *nextcloud.Verdict
 }

@@ -28,6 +28,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 	}
 	asked := r.Clock.Now()
 	token, err := r.ask(ctx, g, request)
+	g.leave()
 	if err != nil {
 		return nil, err
 	}

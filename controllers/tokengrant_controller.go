@@ -42,6 +42,7 @@ type GrantReconciler struct {
 
 	memory     memory
 	nextclouds nextcloudClients
+	queue      queue
 }
 
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants,verbs=get;list;watch;patch
@@ -97,7 +98,8 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if wait > 0 {
 		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
 	}
-	return ctrl.Result{RequeueAfter: sooner(wait, again)}, nil
+	// Without a priority the low one of the start would stay with a grant for good.
+	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(int)}, nil
 }
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
@@ -135,10 +137,13 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
+	out, parked := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}, false
 	switch {
 	case missing != nil:
+	case decision.Mint && !r.turn(g):
+		parked = true
 	case decision.Mint:
+		defer g.leave()
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.renew))
 	case decision.Check:
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.recheck))
@@ -161,65 +166,17 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if missing != nil && !missing.stalled() && (wait == 0 || wait > unseenRetry) {
 		wait = unseenRetry
 	}
+	if parked {
+		wait = sooner(wait, parkedRetry)
+	}
 	return out, wait, nil
 }
 
 // unseenRetry is the pause after gathering failed for something that no watch tells of: the file of encryption keys.
 const unseenRetry = time.Minute
 
-// renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
-// is used instead of another mint.
-func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) error {
-	m := g.unpublished()
-	if m == nil {
-		var err error
-		if m, err = r.obtain(ctx, g, out); err != nil {
-			return err
-		}
-	}
-	// A token that was minted is written, also when the operator is being stopped.
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	if err := r.publish(ctx, g, m); err != nil {
-		return err
-	}
-	out.minted = true
-	return nil
-}
-
-// obtain gives a token that may be published: verified, and not rejected by Nextcloud.
-func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome) (*minted, error) {
-	m := g.keptOut()
-	if m == nil {
-		var err error
-		if m, err = r.mint(ctx, g); err != nil {
-			return nil, err
-		}
-	}
-	verdict, err := r.checkMinted(ctx, g, m)
-	if err != nil {
-		return nil, err
-	}
-	g.past.keptOut = nil
-	rejected := rejects(g.grant.Spec.Nextcloud, verdict)
-	if !rejected || g.record == nil {
-		out.verdict = verdict
-	}
-	if !rejected {
-		return m, nil
-	}
-	if verdict.StaleKeys {
-		g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
-	}
-	return nil, &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
-}
-
-// recheck asks Nextcloud about the token in the Secret.
-func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome) error {
-	var err error
-	out.verdict, err = r.askNextcloud(ctx, g, g.held())
-	return err
-}
+// parkedRetry is the pause after which who waits for a turn looks again, though nobody has called.
+const parkedRetry = 30 * time.Second
 
 // restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
 // else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.

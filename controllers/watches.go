@@ -49,6 +49,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
+		WatchesRawSource(source.Func(r.keepQueue)).
 		WithOptions(o)
 	return r.Shards.complete(building, r, kindTokenGrant, r.all)
 }

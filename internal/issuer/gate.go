@@ -60,8 +60,9 @@ type passage struct {
 
 // limits are replaced as a whole; requests under way give their place back to those they came in with.
 type limits struct {
-	turns  *rate.Limiter
-	places *semaphore.Weighted
+	turns       *rate.Limiter
+	places      *semaphore.Weighted
+	concurrency int
 }
 
 // errNoWord tells the breaker that a request says nothing about the issuer: its caller gave it up, or brought a
@@ -84,9 +85,11 @@ func newGate(c Config) *gate {
 // setLimits is effective for the next request.
 func (g *gate) setLimits(c Config) {
 	rps := rate.Limit(orDefault(c.RequestsPerSecond, defaultRequestsPerSecond))
+	concurrency := orDefault(c.Concurrency, defaultConcurrency)
 	next := &limits{
-		turns:  rate.NewLimiter(rps, orDefault(c.Burst, defaultBurst)),
-		places: semaphore.NewWeighted(int64(orDefault(c.Concurrency, defaultConcurrency))),
+		turns:       rate.NewLimiter(rps, orDefault(c.Burst, defaultBurst)),
+		places:      semaphore.NewWeighted(int64(concurrency)),
+		concurrency: concurrency,
 	}
 	if now := g.limits.Load(); now != nil {
 		// A new limiter starts with a full burst; the old one knows what has been spent.

@@ -75,6 +75,7 @@ type Issuer struct {
 	client       *http.Client // presents no certificate
 	certificates certificates
 	gate         *gate
+	turnstile    *turnstile
 	clock        clock.PassiveClock
 	flights      singleflight.Group
 	subjects     subjects
@@ -93,6 +94,7 @@ func newIssuer(c Config) (*Issuer, error) {
 		c.Timeout = defaultTimeout
 	}
 	i := &Issuer{url: c.URL, hosts: c.Hosts, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
+	i.turnstile = newTurnstile(c.Clock, i.gate.room)
 	i.certificates = certificates{clock: c.Clock, connect: func(certificate *tls.Certificate) (*http.Client, error) {
 		return httpclient.New(httpclient.Options{
 			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, UserAgent: c.UserAgent, Timeout: c.Timeout,

@@ -1,0 +1,59 @@
+package controllers
+
+import (
+	"context"
+)
+
+// renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
+// is used instead of another mint.
+func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) error {
+	m := g.unpublished()
+	if m == nil {
+		var err error
+		if m, err = r.obtain(ctx, g, out); err != nil {
+			return err
+		}
+	}
+	// A token that was minted is written, also when the operator is being stopped.
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := r.publish(ctx, g, m); err != nil {
+		return err
+	}
+	out.minted = true
+	return nil
+}
+
+// obtain gives a token that may be published: verified, and not rejected by Nextcloud.
+func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome) (*minted, error) {
+	m := g.keptOut()
+	if m == nil {
+		var err error
+		if m, err = r.mint(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	verdict, err := r.checkMinted(ctx, g, m)
+	if err != nil {
+		return nil, err
+	}
+	g.past.keptOut = nil
+	rejected := rejects(g.grant.Spec.Nextcloud, verdict)
+	if !rejected || g.record == nil {
+		out.verdict = verdict
+	}
+	if !rejected {
+		return m, nil
+	}
+	if verdict.StaleKeys {
+		g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
+	}
+	return nil, &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
+}
+
+// recheck asks Nextcloud about the token in the Secret.
+func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome) error {
+	var err error
+	out.verdict, err = r.askNextcloud(ctx, g, g.held())
+	return err
+}

@@ -1,0 +1,41 @@
+package controllers
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/tokengrant/tokengrant/internal/issuer"
+)
+
+// turn asks the issuer for a turn to mint. A grant that gets none is put back, and called when there is one: it keeps no
+// worker from the grants of other issuers. The grants of a namespace wait for each other only, the first tokens apart from
+// the others, least life left first.
+func (r *GrantReconciler) turn(g *gathered) bool {
+	if g.conn == nil || g.unpublished() != nil || g.keptOut() != nil {
+		return true
+	}
+	v := issuer.Visitor{Key: string(g.grant.UID), Flow: "first/" + g.grant.Namespace, Deadline: g.grant.CreationTimestamp.Time}
+	if g.record != nil {
+		v.Flow, v.Deadline = "next/"+g.grant.Namespace, g.record.Token.ExpiresAt.Time
+	}
+	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: g.grant.Namespace, Name: g.grant.Name}}
+	v.Call = func() { r.queue.Add(request) }
+	var ok bool
+	g.left, ok = g.conn.Enter(v)
+	return ok
+}
+
+// leave gives the turn back, once the issuer has answered.
+func (g *gathered) leave() {
+	if g.left != nil {
+		g.left()
+	}
+}
+
+// keepQueue is a source of no events: it hands out the queue, for those who wait for a turn.
+func (r *GrantReconciler) keepQueue(_ context.Context, q queue) error {
+	r.queue = q
+	return nil
+}
