@@ -15,8 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -142,14 +140,7 @@ func (l *loop) one(ctx context.Context, i int) error {
 
 // write does what the operator does: the Secret, then the status.
 func (l *loop) write(ctx context.Context, g *v1alpha1.TokenGrant, token string) error {
-	now := metav1.Now()
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: g.Name, Namespace: g.Namespace, Annotations: map[string]string{"bench/record": strings.Repeat("r", 700)},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(g, v1alpha1.GroupVersion.WithKind("TokenGrant"))},
-		},
-		Data: map[string][]byte{"access_token": []byte(token), "token_type": []byte("Bearer"), "expires_at": []byte(now.String())},
-	}
+	secret := published(g, token)
 	var err error
 	if l.Refresh {
 		err = l.client.Update(ctx, secret)
@@ -160,14 +151,7 @@ func (l *loop) write(ctx context.Context, g *v1alpha1.TokenGrant, token string) 
 		return err
 	}
 	before := g.DeepCopy()
-	g.Status = v1alpha1.TokenGrantStatus{
-		ObservedGeneration: g.Generation, SecretName: g.Name, RefreshAt: &now,
-		LastAttempt: &v1alpha1.Attempt{Time: now, Reason: v1alpha1.ReasonPublished},
-		Token:       &v1alpha1.TokenStatus{Subject: "s", Username: "u", Audience: []string{"nextcloud"}, IssuedAt: now, ExpiresAt: now},
-		Conditions: []metav1.Condition{{
-			Type: "Ready", Status: metav1.ConditionTrue, Reason: "Published", Message: "The Secret holds a verified token.", LastTransitionTime: now,
-		}},
-	}
+	setStatus(g)
 	return l.client.Status().Patch(ctx, g, client.MergeFrom(before))
 }
 

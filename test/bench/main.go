@@ -47,8 +47,10 @@ var scenarios = []scenario{
 	{"memory", memory},
 	{"failover", failover},
 	{"outage", outage},
+	{"overload", overload},
 	{"neighbours", neighbours},
 	{"keycloak", realKeycloak},
+	{"writes", writes},
 }
 
 func main() {

@@ -32,6 +32,8 @@ type watcher struct {
 // change is one refresh as it was seen.
 type change struct {
 	namespace string
+	// at is when it was seen, expires when the old token did.
+	at, expires time.Time
 	// late is how long after its time the Secret changed.
 	late time.Duration
 	// left is the share of the life that the old token had left; negative when it had expired.
@@ -98,7 +100,7 @@ func observe(namespace, uid string, before plan.Record, now time.Time) change {
 	issued, expires := before.Token.IssuedAt.Time, before.Token.ExpiresAt.Time
 	left := expires.Sub(now)
 	return change{
-		namespace: namespace,
+		namespace: namespace, at: now, expires: expires,
 		late:      now.Sub(plan.RefreshAt(uid, issued, expires, v1alpha1.Refresh{})),
 		left:      float64(left) / float64(expires.Sub(issued)),
 		expired:   max(0, -left),
