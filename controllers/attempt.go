@@ -25,7 +25,7 @@ func (g *gathered) lastFailure() *plan.Failure {
 		return &plan.Failure{At: g.now, Reason: g.refused.reason, Count: 1}
 	}
 	if f := g.past.failure; f != nil {
-		if g.sourced() && (g.past.tried != g.tried() || g.outlived(f.Reason, f.At)) {
+		if g.sourced() && (g.past.tried != g.tried() || g.outlived(f.Reason, g.past.began)) {
 			return nil
 		}
 		return f

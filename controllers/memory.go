@@ -38,8 +38,10 @@ type remembered struct {
 	login       *accountLogin
 	cloud       *http.Client
 	retireAfter time.Time
-	// failure is the latest failed attempt, and tried what it was made with: another try with something new need not wait.
+	// failure is the latest failed attempt, began when it did, and tried what it was made with: another try with something
+	// new need not wait.
 	failure *plan.Failure
+	began   time.Time
 	tried   string
 	// saved is the resourceVersion of the grant when its status was last written or found to be right.
 	saved string

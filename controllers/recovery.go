@@ -43,7 +43,8 @@ func send(to chan<- event.GenericEvent, object client.Object) {
 	}
 }
 
-// grantsWaitingFor finds the grants of an issuer that failed because it did not answer, least life left first.
+// grantsWaitingFor finds the grants of an issuer that failed because it did not answer, or may have: what is due may have
+// failed a moment ago, and the cache does not show it yet. Least life left first.
 func (r *GrantReconciler) grantsWaitingFor(ctx context.Context, issuer client.Object) []ctrl.Request {
 	var list v1alpha1.TokenGrantList
 	ref := client.MatchingFields{refersTo: r.Issuers.view(issuer).kind + "/" + issuer.GetName()}
@@ -51,8 +52,11 @@ func (r *GrantReconciler) grantsWaitingFor(ctx context.Context, issuer client.Ob
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
 		return nil
 	}
+	now := r.Clock.Now()
 	waiting := slices.DeleteFunc(slices.Clone(list.Items), func(g v1alpha1.TokenGrant) bool {
-		return !isFailing(g.Status) || g.Status.LastAttempt.Reason != v1alpha1.ReasonIssuerUnreachable || !r.Issuers.worksIn(g.Namespace)
+		failed := isFailing(g.Status) && g.Status.LastAttempt.Reason == v1alpha1.ReasonIssuerUnreachable
+		due := g.Status.RefreshAt == nil || !now.Before(g.Status.RefreshAt.Time)
+		return !failed && !due || !r.Issuers.worksIn(g.Namespace)
 	})
 	return leastLifeFirst(waiting)
 }
@@ -65,7 +69,7 @@ func expiry(g v1alpha1.TokenGrant) int64 {
 	return g.Status.Token.ExpiresAt.Unix()
 }
 
-// outlived says that a failure was the issuer's silence, and that it has answered since.
-func (g *gathered) outlived(reason v1alpha1.Reason, at time.Time) bool {
-	return reason == v1alpha1.ReasonIssuerUnreachable && g.conn != nil && g.conn.RecoveredAt().After(at)
+// outlived says that a failure was the issuer's silence, and that it has answered since the attempt began.
+func (g *gathered) outlived(reason v1alpha1.Reason, began time.Time) bool {
+	return reason == v1alpha1.ReasonIssuerUnreachable && g.conn != nil && g.conn.RecoveredAt().After(began)
 }

@@ -26,9 +26,13 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audience), Scopes: words(e.Scopes)}
 		expect.Audience, expect.Exact = request.Exchange.Audience, true
 	}
+	asking, sent := issuer.WithDeparture(ctx)
 	asked := r.Clock.Now()
-	token, err := r.ask(ctx, g, request)
+	token, err := r.ask(asking, g, request)
 	g.leave()
+	if at := sent(); at.After(asked) {
+		asked = at // The wait for a turn is none of the token's life.
+	}
 	if err != nil {
 		return nil, err
 	}

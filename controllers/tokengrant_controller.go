@@ -151,10 +151,11 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err != nil {
 		return outcome{}, 0, err
 	}
+	began := g.now
 	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
 	out.now = g.now
 	r.settle(ctx, g, &out, &decision)
-	r.remember(g, &out, decision)
+	r.remember(g, &out, decision, began)
 	if err := r.tidy(ctx, g, decision, out); err != nil {
 		return outcome{}, 0, err
 	}
@@ -166,8 +167,11 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if missing != nil && !missing.stalled() && (wait == 0 || wait > unseenRetry) {
 		wait = unseenRetry
 	}
-	if parked {
+	switch {
+	case parked:
 		wait = sooner(wait, parkedRetry)
+	case decision.Mint: // What has failed need not wait: the issuer has come back meanwhile.
+		wait = time.Second
 	}
 	return out, wait, nil
 }
@@ -197,7 +201,7 @@ func (r *GrantReconciler) restore(ctx context.Context, g *gathered) error {
 }
 
 // remember keeps what the next reconcile needs of this one's failures.
-func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision) {
+func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision, began time.Time) {
 	if v := out.verdict; v != nil {
 		g.past.unsettled = nextFailure(g.past.unsettled, g.now, verdictFailure(v))
 	}
@@ -210,7 +214,7 @@ func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision) {
 		if previous == nil && g.grant.Status.ConsecutiveFailures > 0 {
 			previous = &plan.Failure{Count: g.grant.Status.ConsecutiveFailures}
 		}
-		g.past.failure = nextFailure(previous, g.now, out.failed)
+		g.past.failure, g.past.began = nextFailure(previous, g.now, out.failed), began
 		g.past.tried, out.count = g.tried(), g.past.failure.Count
 	case out.minted, d.MintReason == "":
 		g.past.failure = nil

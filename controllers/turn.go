@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	"github.com/tokengrant/tokengrant/internal/issuer"
 )
@@ -21,10 +23,19 @@ func (r *GrantReconciler) turn(g *gathered) bool {
 		v.Flow, v.Deadline = "next/"+g.grant.Namespace, g.record.Token.ExpiresAt.Time
 	}
 	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: g.grant.Namespace, Name: g.grant.Name}}
-	v.Call = func() { r.queue.Add(request) }
+	v.Call = func() { r.hurry(request) }
 	var ok bool
 	g.left, ok = g.conn.Enter(v)
 	return ok
+}
+
+// hurry lets who is called pass those that will only take their place in the line.
+func (r *GrantReconciler) hurry(request ctrl.Request) {
+	if q, ok := r.queue.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(1)}, request)
+		return
+	}
+	r.queue.Add(request)
 }
 
 // leave gives the turn back, once the issuer has answered.

@@ -115,6 +115,7 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	departs(req.Context(), p.clock.Now())
 	resp, err := p.wire.RoundTrip(req)
 	if _, ours := errors.AsType[*httpclient.CertificateRefusedError](err); ours {
 		// One client's certificate must not stop the others.

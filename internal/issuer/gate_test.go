@@ -221,3 +221,22 @@ func TestRefusalsAndCancelledRequestsDoNotTrip(t *testing.T) {
 		})
 	}
 }
+
+func TestDepartureIsWhenTheWaitIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, g := newWire(Config{RequestsPerSecond: 1, Burst: 1})
+		ctx, sent := WithDeparture(t.Context())
+		if !sent().IsZero() {
+			t.Error("nothing was sent yet")
+		}
+		begin := time.Now()
+		for i := range 3 {
+			if err := ask(ctx, g); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := sent().Sub(begin), time.Duration(i)*time.Second; got != want {
+				t.Errorf("request %d was sent after %s, want %s", i, got, want)
+			}
+		}
+	})
+}

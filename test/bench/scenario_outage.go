@@ -51,14 +51,19 @@ func outage(ctx context.Context, w *world, o options, t *table) error {
 	took := time.Since(back)
 	exchanges, _ := w.endpoint.record()
 	t.add("grants", fmt.Sprint(n))
+	if len(exchanges) > 0 {
+		t.add("until the first, half, and 90 % are refreshed", fmt.Sprintf("%s, %s, %s", short(exchanges[0].Sub(back)),
+			short(exchanges[len(exchanges)/2].Sub(back)), short(exchanges[len(exchanges)*9/10].Sub(back))))
+	}
 	t.goal("requests a second that reach the dead issuer", fmt.Sprintf("%.2f", probes/o.outage.Seconds()), "≤ 1", probes/o.outage.Seconds() <= 1)
 	t.ratio("until all are refreshed, floor: their number ÷ the rate", took, time.Duration(n)*time.Second/outageRate, 1.2)
 	t.goal("largest number of exchanges in one second", fmt.Sprint(peak(exchanges)), fmt.Sprintf("≤ %d and the burst", 2*outageRate), peak(exchanges) <= 2*outageRate)
 	if err := pause(ctx, time.Second); err != nil {
 		return err
 	}
-	lost := 0
-	for _, c := range w.seen.record() {
+	lost, changes := 0, w.seen.record()
+	t.add("served too early by the order of the life left (99 %)", short(disorder(changes)))
+	for _, c := range changes {
 		if c.expired > 0 {
 			lost++
 		}
