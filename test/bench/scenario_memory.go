@@ -12,7 +12,7 @@ import (
 )
 
 // calm is how long a manager is left alone before its memory is read.
-const calm = 15 * time.Second
+const calm = 10 * time.Second
 
 // memory tells what grants, and Secrets that are none of ours, cost. Each figure is that of a manager that was started
 // with them, as after any upgrade.
