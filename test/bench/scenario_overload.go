@@ -108,9 +108,10 @@ func (e *expiries) Push(any) {}
 // Pop is of heap.Interface, and never called.
 func (e *expiries) Pop() any { return nil }
 
-// disorder tells how far refreshes were from the order of the life left: for each, by how much one that was seen before it
-// could have waited longer.
-func disorder(changes []change) time.Duration {
+// disorder tells how far the refreshes that were due by a time were from the order of the life left: for each, by how much
+// one that was seen before it could have waited longer.
+func disorder(changes []change, due time.Time) time.Duration {
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return c.at.Add(-c.late).After(due) })
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
 	var latest time.Time
 	var by []time.Duration

@@ -137,6 +137,19 @@ func (w *watcher) readyIn(namespace string) int {
 	return n
 }
 
+// due counts the Secrets of a namespace that should have been refreshed by a time.
+func (w *watcher) due(namespace string, by time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for key, record := range w.secrets {
+		if key.Namespace == namespace && record.RefreshAt(string(w.uids[key]), v1alpha1.Refresh{}, 0).Before(by) {
+			n++
+		}
+	}
+	return n
+}
+
 // record gives the changes since the last call.
 func (w *watcher) record() []change {
 	w.mu.Lock()
