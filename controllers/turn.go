@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
@@ -32,7 +31,7 @@ func (r *GrantReconciler) turn(g *gathered) bool {
 // hurry lets who is called pass those that will only take their place in the line.
 func (r *GrantReconciler) hurry(request ctrl.Request) {
 	if q, ok := r.queue.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
-		q.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(1)}, request)
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(1)}, request)
 		return
 	}
 	r.queue.Add(request)

@@ -121,7 +121,7 @@ func TestMorePlacesCallMore(t *testing.T) {
 	}
 	h.places = 3
 	leave()
-	if slices.Sort(h.heard); len(h.heard) != 3 {
+	if len(h.heard) != 3 {
 		t.Errorf("called %v, want three", h.heard)
 	}
 	for _, key := range slices.Clone(h.heard) {

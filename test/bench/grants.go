@@ -46,11 +46,11 @@ func grantOf(namespace string, i int, nextcloud, clientID string) *v1alpha1.Toke
 	return g
 }
 
-// apply creates grants first to last-1.
-func apply(ctx context.Context, c client.Client, namespace string, first, last int, nextcloud string) error {
+// apply creates n grants.
+func apply(ctx context.Context, c client.Client, namespace string, n int, nextcloud string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(applyAtOnce)
-	for i := first; i < last; i++ {
+	for i := range n {
 		group.Go(func() error { return c.Create(ctx, grant(namespace, i, nextcloud)) })
 	}
 	return group.Wait()

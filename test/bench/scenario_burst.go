@@ -68,7 +68,7 @@ func (w *world) burstOf(ctx context.Context, namespace string, n int) (time.Dura
 		return 0, err
 	}
 	begin := time.Now()
-	if err := apply(ctx, w.client, namespace, 0, n, w.endpoint.URL+"/nextcloud"); err != nil {
+	if err := apply(ctx, w.client, namespace, n, w.endpoint.URL+"/nextcloud"); err != nil {
 		return 0, err
 	}
 	err := settle(ctx, fmt.Sprintf("%d grants Ready", n), 10*time.Minute, func() bool { return w.seen.readyIn(namespace) == n })

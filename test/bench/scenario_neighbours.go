@@ -27,7 +27,7 @@ func neighbours(ctx context.Context, w *world, o options, t *table) error {
 		if err := w.namespace(ctx, bad.realm, bad.realm, noLimit); err != nil {
 			return err
 		}
-		if err := apply(ctx, w.client, bad.realm, 0, n/2, bad.nextcloud); err != nil {
+		if err := apply(ctx, w.client, bad.realm, n/2, bad.nextcloud); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ func outage(ctx context.Context, w *world, o options, t *table) error {
 	if err := w.namespace(ctx, "outage", "good", outageRate); err != nil {
 		return err
 	}
-	if err := apply(ctx, w.client, "outage", 0, n, ""); err != nil {
+	if err := apply(ctx, w.client, "outage", n, ""); err != nil {
 		return err
 	}
 	if err := settle(ctx, "grants Ready", 10*time.Minute, func() bool { return w.seen.readyIn("outage") == n }); err != nil {

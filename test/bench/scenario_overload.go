@@ -30,7 +30,7 @@ func overload(ctx context.Context, w *world, o options, t *table) error {
 	if err := w.namespace(ctx, "overload", "good", overloadRate); err != nil {
 		return err
 	}
-	if err := apply(ctx, w.client, "overload", 0, n, ""); err != nil {
+	if err := apply(ctx, w.client, "overload", n, ""); err != nil {
 		return err
 	}
 	// Not Ready: the first tokens may expire before the last ones are there.
@@ -94,6 +94,7 @@ func overlap(from, to, begin, end time.Time) time.Duration {
 }
 
 func maxTime(a, b time.Time) time.Time { return slices.MaxFunc([]time.Time{a, b}, time.Time.Compare) }
+
 func minTime(a, b time.Time) time.Time { return slices.MinFunc([]time.Time{a, b}, time.Time.Compare) }
 
 type expiries []time.Time

@@ -27,7 +27,7 @@ func writes(ctx context.Context, w *world, o options, t *table) error {
 	if err := w.namespace(ctx, "writes", "good", 0); err != nil {
 		return err
 	}
-	if err := apply(ctx, w.client, "writes", 0, n, w.endpoint.URL+"/nextcloud"); err != nil {
+	if err := apply(ctx, w.client, "writes", n, w.endpoint.URL+"/nextcloud"); err != nil {
 		return err
 	}
 	grants := make([]*v1alpha1.TokenGrant, n)

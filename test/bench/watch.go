@@ -101,9 +101,9 @@ func observe(namespace, uid string, before plan.Record, now time.Time) change {
 	left := expires.Sub(now)
 	return change{
 		namespace: namespace, at: now, expires: expires,
-		late:      now.Sub(plan.RefreshAt(uid, issued, expires, v1alpha1.Refresh{})),
-		left:      float64(left) / float64(expires.Sub(issued)),
-		expired:   max(0, -left),
+		late:    now.Sub(plan.RefreshAt(uid, issued, expires, v1alpha1.Refresh{})),
+		left:    float64(left) / float64(expires.Sub(issued)),
+		expired: max(0, -left),
 	}
 }
 
