@@ -62,7 +62,8 @@ func outage(ctx context.Context, w *world, o options, t *table) error {
 		return err
 	}
 	lost, changes := 0, w.seen.record()
-	t.add("served too early by the order of the life left (99 %)", short(disorder(changes, back)))
+	most, median := disorder(changes, back)
+	t.add("served too late by the order of the life left: median, 99 %", fmt.Sprintf("%s, %s", short(median), short(most)))
 	for _, c := range changes {
 		if c.expired > 0 {
 			lost++

@@ -111,7 +111,7 @@ func (e *expiries) Pop() any { return nil }
 
 // disorder tells how far the refreshes that were due by a time were from the order of the life left: for each, by how much
 // one that was seen before it could have waited longer.
-func disorder(changes []change, due time.Time) time.Duration {
+func disorder(changes []change, due time.Time) (most, median time.Duration) {
 	changes = slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return c.at.Add(-c.late).After(due) })
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
 	var latest time.Time
@@ -120,7 +120,7 @@ func disorder(changes []change, due time.Time) time.Duration {
 		by = append(by, max(0, latest.Sub(c.expires)))
 		latest = maxTime(latest, c.expires)
 	}
-	return percentile(by, 99)
+	return percentile(by, 99), percentile(by, 50)
 }
 
 // expiries are those of the tokens of a namespace.
