@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,6 +80,9 @@ func FuzzGrant(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, place uint8, text string) {
+		if !utf8.ValidString(text) {
+			return // JSON has no such text.
+		}
 		where := grantTexts[int(place)%len(grantTexts)]
 		object := with(base, where, text)
 		if s.judge(t, object) != "" {
@@ -193,6 +197,9 @@ func FuzzIssuer(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, place uint8, text string) {
+		if !utf8.ValidString(text) {
+			return // JSON has no such text.
+		}
 		where := issuerTexts[int(place)%len(issuerTexts)]
 		object := with(base, where, text)
 		if s.judge(t, object) != "" {

@@ -157,7 +157,7 @@ type NamespaceName string
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && size(url(self).getHost()) > 0",message="must be an absolute https URL, such as https://id.example.com/realms/cloud"
+// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && size(url(self).getHostname()) > 0",message="must be an absolute https URL, such as https://id.example.com/realms/cloud"
 // +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]+$')",message="must be of printable ASCII characters: write an international host name as its Punycode, xn--…"
 // +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#') && !self.contains('@') && !self.matches('[[:space:][:cntrl:]]')",message="must have no query, fragment, user name or white space"
 type HTTPURL string

@@ -172,7 +172,7 @@ type SecretTemplate struct {
 	// labels are added to the Secret.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",message="labels must be valid: keys [prefix/]name, values at most 63 characters of letters, digits, '-', '_' and '.'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",message="labels must be valid: keys [prefix/]name, values at most 63 characters of letters, digits, '-', '_' and '.'"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('tokengrant.dev/') && k != 'app.kubernetes.io/managed-by')",message="labels under tokengrant.dev/ and app.kubernetes.io/managed-by belong to the operator"
 	// +kubebuilder:validation:XValidation:rule="!('owner' in self) || self['owner'] != 'helm'",message="the label owner=helm makes Helm read the Secret as a release of its own"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
@@ -180,7 +180,7 @@ type SecretTemplate struct {
 	// annotations are added to the Secret.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of annotations must be valid: [prefix/]name"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of annotations must be valid: [prefix/]name"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('tokengrant.dev/'))",message="annotations under tokengrant.dev/ belong to the operator"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('^(kubernetes[.]io/service-account[.]|kubectl[.]kubernetes[.]io/|([^/]*[.])?helm[.]sh/)'))",message="annotations under kubernetes.io/service-account., kubectl.kubernetes.io/ and helm.sh/ tell other programs that the Secret is theirs"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
