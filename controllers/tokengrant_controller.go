@@ -180,7 +180,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 const unseenRetry = time.Minute
 
 // parkedRetry is the pause after which who waits for a turn looks again, though nobody has called.
-const parkedRetry = 30 * time.Second
+const parkedRetry = 10 * time.Second
 
 // restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
 // else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.
