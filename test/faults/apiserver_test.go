@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -164,8 +165,14 @@ func fairness(w *world) func() {
 	w.create(level)
 	w.create(schema)
 	w.eventually("429", func() (bool, any) {
-		status := w.rawStatus()
-		return status == http.StatusTooManyRequests, status
+		// One request alone has a seat in any level.
+		answers := make([]int, 64)
+		var asked sync.WaitGroup
+		for i := range answers {
+			asked.Go(func() { answers[i] = w.rawStatus() })
+		}
+		asked.Wait()
+		return slices.Contains(answers, http.StatusTooManyRequests), answers
 	})
 	return func() {
 		for _, o := range []client.Object{schema, level} {
@@ -176,16 +183,17 @@ func fairness(w *world) func() {
 	}
 }
 
-// rawStatus is what the API server answers the world's operator, without the patience of client-go.
+// rawStatus is what the API server answers the world's operator, without the patience of client-go; 0 is no answer.
 func (w *world) rawStatus() int {
-	w.t.Helper()
 	transport, err := rest.TransportFor(w.config)
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
+		return 0
 	}
 	answer, err := (&http.Client{Transport: transport}).Get(cluster.plane.URL + "/api/v1/namespaces/" + w.namespace + "/secrets")
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
+		return 0
 	}
 	_ = answer.Body.Close()
 	return answer.StatusCode
