@@ -59,7 +59,7 @@ func FuzzTokenAnswer(f *testing.F) {
 func FuzzVerify(f *testing.F) {
 	const version = "26.7.3"
 	var keys string
-	genuine := map[string]bool{} // without the signature: the last character of base64 has spare bits
+	genuine := map[string]bool{} // without the signature, of which a seed may have another one
 	signed := func(token string) string { return token[:max(strings.LastIndex(token, "."), 0)] }
 	for _, r := range loadRecordings(f) {
 		if r.file == version+"/g26e-realm-disabled-certs" {

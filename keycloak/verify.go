@@ -132,7 +132,8 @@ func parseHeader(token string) (jose.Header, error) {
 	case errors.As(err, &algorithm):
 		return none, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which the issuer's public keys cannot prove",
 			`set "Access token signature algorithm" of the client to one of `+strings.Join(algorithms, ", "))
-	case err != nil, strings.ContainsAny(token, "\r\n"): // encoding/base64 reads over line breaks, an HTTP header does not
+	case err != nil, slices.ContainsFunc(parts, isNotBase64URL),
+		strings.ContainsAny(token, "\r\n"): // encoding/base64 reads over line breaks, an HTTP header does not
 		return none, malformed("the token looks like a JWT and cannot be read", "look at the issuer")
 	}
 	header := jws.Signatures[0].Header
@@ -142,6 +143,13 @@ func parseHeader(token string) (jose.Header, error) {
 		return header, nil
 	}
 	return none, malformed("the token's header says typ "+cleaner{}.text(typ), "only access tokens (JWT, at+jwt) can be published")
+}
+
+// isNotBase64URL refuses what only a lenient reader takes for base64url (RFC 7515 §2): go-jose verifies what it has encoded
+// anew, others what stands there, and to them the signature would be wrong.
+func isNotBase64URL(part string) bool {
+	_, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	return err != nil
 }
 
 // signedPayload returns the claims once their signature is good. Everything else is left to the checks of this
