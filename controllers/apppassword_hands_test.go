@@ -80,10 +80,10 @@ func (b *bench) password() string {
 	return string(s.Data["password"])
 }
 
-// works says whether Nextcloud takes a password as alice's.
-func (b *bench) works(password string) bool {
+// asks is a request with a password, and the status of its answer.
+func (b *bench) asks(password, method, path string) int {
 	b.t.Helper()
-	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.url+"/ocs/v2.php/cloud/user?format=json", http.NoBody)
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, http.NoBody)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -94,7 +94,13 @@ func (b *bench) works(password string) bool {
 		b.t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	return res.StatusCode == http.StatusOK
+	return res.StatusCode
+}
+
+// works says whether Nextcloud takes a password as alice's.
+func (b *bench) works(password string) bool {
+	b.t.Helper()
+	return b.asks(password, http.MethodGet, "/ocs/v2.php/cloud/user?format=json") == http.StatusOK
 }
 
 func (b *bench) logins() int { return b.cloud.Count(logInEndpoint) }
@@ -179,17 +185,7 @@ func (b *bench) sensitive(text string) sensitive.String { return sensitive.New(t
 // deleteAtNextcloud is what the user does in the settings.
 func (b *bench) deleteAtNextcloud(password string) {
 	b.t.Helper()
-	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodDelete, b.url+"/ocs/v2.php/core/apppassword?format=json", http.NoBody)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+password)
-	req.Header.Set("OCS-APIRequest", "true")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	_ = res.Body.Close()
+	b.asks(password, http.MethodDelete, "/ocs/v2.php/core/apppassword?format=json")
 }
 
 // answerHook acts at a later request.

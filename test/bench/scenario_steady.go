@@ -53,14 +53,7 @@ func steady(ctx context.Context, w *world, o options, t *table) error {
 	n := float64(did.exchanges)
 	t.add("refreshes a second", fmt.Sprintf("%.1f", n/(lives*o.life).Seconds()))
 	lateness(t, changes)
-	t.goal("exchanges for each refresh seen", fmt.Sprintf("%.3f", n/float64(len(changes))), "1", within(n/float64(len(changes)), 1, 0.02))
-	shared := float64(did.subjects) / n
-	t.goal("client_credentials for each refresh", fmt.Sprintf("%.4f", shared), "depends on the life: 0.02 at 300 s", o.life < 300*time.Second || shared <= 0.02)
-	writes := float64(apiAfter.since(api, "POST", "PUT", "PATCH", "DELETE", "APPLY")) / n
-	t.goal("API writes for each refresh", fmt.Sprintf("%.3f", writes), "≤ 2", writes <= 2.02)
-	reads := float64(apiAfter.since(api, "GET", "LIST")) / n
-	t.goal("API reads for each refresh", fmt.Sprintf("%.4f", reads), "0", reads < 0.01)
-	t.goal("requests to Nextcloud for each refresh", fmt.Sprintf("%.4f", float64(did.checks)/n), "only when due", did.checks == 0)
+	requests(t, o, did, len(changes), api, apiAfter)
 	base, err := floor(ctx, bare{Kubeconfig: w.plane.Kubeconfig, Namespace: "steady", Issuer: w.endpoint.issuer("good"), N: o.n, Refresh: true})
 	if err != nil {
 		return err
@@ -72,6 +65,19 @@ func steady(ctx context.Context, w *world, o options, t *table) error {
 	}
 	t.ratio("CPU of the manager for each refresh", time.Duration(float64(after.cpu-before.cpu)/n), base.CPU/time.Duration(o.n), 0)
 	return nil
+}
+
+// requests tells what each refresh asked of the issuer, Nextcloud and the API server.
+func requests(t *table, o options, did counts, seen int, api, apiAfter apiRequests) {
+	n := float64(did.exchanges)
+	t.goal("exchanges for each refresh seen", fmt.Sprintf("%.3f", n/float64(seen)), "1", within(n/float64(seen), 1, 0.02))
+	shared := float64(did.subjects) / n
+	t.goal("client_credentials for each refresh", fmt.Sprintf("%.4f", shared), "depends on the life: 0.02 at 300 s", o.life < 300*time.Second || shared <= 0.02)
+	writes := float64(apiAfter.since(api, "POST", "PUT", "PATCH", "DELETE", "APPLY")) / n
+	t.goal("API writes for each refresh", fmt.Sprintf("%.3f", writes), "≤ 2", writes <= 2.02)
+	reads := float64(apiAfter.since(api, "GET", "LIST")) / n
+	t.goal("API reads for each refresh", fmt.Sprintf("%.4f", reads), "0", reads < 0.01)
+	t.goal("requests to Nextcloud for each refresh", fmt.Sprintf("%.4f", float64(did.checks)/n), "only when due", did.checks == 0)
 }
 
 func within(value, want, by float64) bool { return value >= want-by && value <= want+by }
