@@ -3,7 +3,7 @@
 # An input that fails is kept in testdata/fuzz of the package, and go test runs it from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=$1
+time=${1:?"how long is missing: hack/fuzz.sh TIME [TARGET…]"}
 shift
 programs=$(mktemp -d)
 trap 'rm -rf "$programs"' EXIT
@@ -22,11 +22,21 @@ fuzz() {
 }
 export -f fuzz
 
+folders=$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u)
+targets() { sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$1"/*_test.go; }
+
+known=$(for folder in $folders; do targets "$folder"; done | sort -u)
+for target in "$@"; do
+	if ! grep -qxF -- "$target" <<<"$known"; then
+		echo "hack/fuzz.sh: there is no fuzz target $target; there are: ${known//$'\n'/ }" >&2
+		exit 1
+	fi
+done
+
 # The search is guided by what our own code does. With -fuzz, go test would build all of Kubernetes anew to be guided by that, too.
-for folder in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
+for folder in $folders; do
 	program=$programs/${folder//\//-}
-	targets=$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$folder"/*_test.go)
-	for target in $targets; do
+	for target in $(targets "$folder"); do
 		if (($# == 0)) || [[ " $* " == *" $target "* ]]; then
 			[[ -e $program ]] || go test -c -gcflags="$(go list -m)/...=-d=libfuzzer" -o "$program" "$folder"
 			printf '%s %s %s %s\n' "$folder" "$program" "$target" "$time"
