@@ -64,7 +64,7 @@ func (s *setup) postMortem(ctx context.Context) string {
 	}
 	const why = `{range .items[*]}{.metadata.name}: {.status.conditions[?(@.type=="Ready")].reason}: ` +
 		`{.status.conditions[?(@.type=="Ready")].message}{"\n"}{end}`
-	grants, err := s.kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace, "--output=jsonpath="+why)
+	grants, err := s.plane.Kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace, "--output=jsonpath="+why)
 	if err != nil {
 		grants = err.Error()
 	}

@@ -6,24 +6,15 @@ import (
 	"os"
 	"path/filepath"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/test/canary"
 )
 
 // follow collects the values in the cluster's Secrets, and what statuses and events say.
 func (s *setup) follow(ctx context.Context, leaks *canary.Watch) (stop func(), err error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	c, err := client.NewWithWatch(s.plane.Config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(s.plane.Config, client.Options{Scheme: stack.Scheme()})
 	if err != nil {
 		return nil, err
 	}

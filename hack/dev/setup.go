@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -23,12 +22,6 @@ const (
 )
 
 var parts = []string{controlPlane, keycloak, nextcloud, operator}
-
-// Where config/ installs the operator, and as whom.
-const (
-	operatorNamespace      = "tokengrant-system"
-	operatorServiceAccount = "tokengrant-controller-manager"
-)
 
 // setup is the stack of one checkout. There is one at a time.
 type setup struct {
@@ -94,7 +87,7 @@ func (s *setup) start(ctx context.Context, wanted []string) error {
 func (s *setup) startControlPlane(ctx context.Context) (err error) {
 	s.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{
 		Place: s.place(controlPlane),
-		CRDs:  []string{filepath.Join(s.root, "config", "crd", "bases")},
+		CRDs:  true,
 	})
 	return err
 }
@@ -109,7 +102,7 @@ func (s *setup) startKeycloak(ctx context.Context) (err error) {
 	if s.keycloak, err = stack.StartKeycloak(ctx, o); err != nil || s.plane == nil {
 		return err
 	}
-	if _, err := s.kubectl(ctx, nil, "create", "clusterrolebinding", "public-issuer-discovery",
+	if _, err := s.plane.Kubectl(ctx, nil, "create", "clusterrolebinding", "public-issuer-discovery",
 		"--clusterrole=system:service-account-issuer-discovery", "--group=system:unauthenticated"); err != nil {
 		return err
 	}
@@ -136,19 +129,12 @@ func (s *setup) startOperator(ctx context.Context) error {
 	if s.plane == nil {
 		return errors.New("operator needs control-plane beside it")
 	}
-	for _, object := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
-		if _, err := s.kubectl(ctx, nil, append([]string{"apply"}, object...)...); err != nil {
-			return err
-		}
-	}
-	stack.Sayf(ctx, "the CRDs, the namespace %s and config/rbac are installed", operatorNamespace)
-	_, kubeconfig, err := s.plane.ServiceAccount(ctx, operatorNamespace, operatorServiceAccount)
+	_, kubeconfig, err := s.plane.InstallOperator(ctx)
 	if err != nil {
 		return err
 	}
-	s.operator, err = stack.StartOperator(ctx, stack.OperatorOptions{
-		Place: s.place(operator), Kubeconfig: kubeconfig, Namespace: operatorNamespace,
-	})
+	stack.Sayf(ctx, "the CRDs, the namespace %s and config/rbac are installed", stack.OperatorNamespace)
+	s.operator, err = stack.StartOperator(ctx, stack.OperatorOptions{Place: s.place(operator), Kubeconfig: kubeconfig})
 	return err
 }
 
@@ -193,21 +179,4 @@ func (s *setup) printHandles(out io.Writer) {
 		fmt.Fprintf(out, "# Nextcloud  %s\n", s.nextcloud.URL)
 	}
 	fmt.Fprintf(out, "# logs       %s\n# stop with  make demo-down   (or: go run ./hack/dev down)\n", s.dir)
-}
-
-// kubectl runs kubectl as the administrator in the checkout, with the given
-// standard input, and returns what it prints.
-func (s *setup) kubectl(ctx context.Context, input io.Reader, args ...string) (string, error) {
-	program := s.plane.Assets.Kubectl
-	if program == "" { // KUBEBUILDER_ASSETS without it
-		program = "kubectl"
-	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Stdin = s.root, input
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.plane.Kubeconfig)
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", cmd, err, output)
-	}
-	return string(output), nil
 }

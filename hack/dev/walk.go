@@ -67,7 +67,7 @@ func (w *walk) run(ctx context.Context) error {
 
 // apply sends config/samples with the URLs of this stack, and the grant that needs what only this stack has set up.
 func (w *walk) apply(ctx context.Context) error {
-	samples, err := w.kubectl(ctx, nil, "kustomize", "config/samples")
+	samples, err := w.plane.Kubectl(ctx, nil, "kustomize", "config/samples")
 	if err != nil {
 		return err
 	}
@@ -80,18 +80,18 @@ func (w *walk) apply(ctx context.Context) error {
 		return fmt.Errorf("config/samples: %w", err)
 	}
 	stack.Sayf(ctx, "applying config/samples, with the issuer %s and the Nextcloud %s", w.keycloak.Issuer(realm.Name), w.nextcloud.URL)
-	applied, err := w.kubectl(ctx, bytes.NewReader(located), "apply", "-f", "-")
+	applied, err := w.plane.Kubectl(ctx, bytes.NewReader(located), "apply", "-f", "-")
 	w.show(applied)
 	return err
 }
 
 func (w *walk) await(ctx context.Context) error {
-	_, err := w.kubectl(ctx, nil, "wait", "--namespace", grantNamespace, "--for=condition=Ready", "--timeout=60s", "tokengrants", "--all")
+	_, err := w.plane.Kubectl(ctx, nil, "wait", "--namespace", grantNamespace, "--for=condition=Ready", "--timeout=60s", "tokengrants", "--all")
 	if err != nil {
 		return err
 	}
 	stack.Sayf(ctx, "the grants are Ready")
-	table, err := w.kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace)
+	table, err := w.plane.Kubectl(ctx, nil, "get", "tokengrants", "--namespace", grantNamespace)
 	w.show(table)
 	return err
 }

@@ -19,11 +19,10 @@ import (
 // ControlPlaneOptions say how a control plane differs from the default.
 type ControlPlaneOptions struct {
 	Place
-	// CRDs are files or directories of custom resource definitions. They are
-	// installed before the controller manager starts: its garbage collector asks
-	// for new kinds only every 30 s, so a CRD that comes later is not collected
-	// until then.
-	CRDs []string
+	// CRDs installs those of this checkout before the controller manager starts:
+	// its garbage collector asks for new kinds only every 30 s, so the objects of
+	// a CRD that comes later are not collected until then.
+	CRDs bool
 	// APIServerFlags are added to kube-apiserver's command line, e.g. "--v=4".
 	APIServerFlags []string
 }
@@ -86,9 +85,8 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 	if err := c.runAPIServer(ctx, etcdURL, append(c.kind().apiServer, o.APIServerFlags...)); err != nil {
 		return err
 	}
-	if len(o.CRDs) > 0 {
-		options := envtest.CRDInstallOptions{Paths: o.CRDs, ErrorIfPathMissing: true}
-		if _, err := envtest.InstallCRDs(c.Config, options); err != nil {
+	if o.CRDs {
+		if err := c.installCRDs(); err != nil {
 			return err
 		}
 	}
@@ -97,6 +95,16 @@ func (c *ControlPlane) boot(ctx context.Context, o ControlPlaneOptions) error {
 		return nil
 	}
 	return c.runControllerManager(ctx)
+}
+
+func (c *ControlPlane) installCRDs() error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	paths := []string{filepath.Join(root, "config", "crd", "bases")}
+	_, err = envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{Paths: paths, ErrorIfPathMissing: true})
+	return err
 }
 
 // flags are those that depend on whether there is a node.

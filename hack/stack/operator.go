@@ -21,13 +21,11 @@ import (
 // OperatorOptions say as whom the operator runs and where.
 type OperatorOptions struct {
 	Place
-	// Kubeconfig should be that of ControlPlane.ServiceAccount, so that a
+	// Kubeconfig should be that of ControlPlane.InstallOperator, so that a
 	// permission missing in config/rbac shows.
 	Kubeconfig string
 	// Program is another manager, as one of another version; that of this checkout is built and run when it is empty.
 	Program string
-	// Namespace is the operator's own.
-	Namespace string
 	// Flags are added to the manager's command line.
 	Flags []string
 }
@@ -71,7 +69,7 @@ func StartOperator(ctx context.Context, o OperatorOptions) (*Operator, error) {
 		name: "manager", path: program, within: 30 * time.Second,
 		args: append([]string{
 			"--kubeconfig=" + o.Kubeconfig,
-			"--operator-namespace=" + o.Namespace,
+			"--operator-namespace=" + OperatorNamespace,
 			"--encryption-keys-file=" + keys,
 			"--metrics-bind-address=" + loopback(metrics),
 			"--health-probe-bind-address=" + loopback(probes),

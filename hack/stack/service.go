@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 )
 
 // Place says where a service lives and how long.
@@ -95,6 +96,16 @@ func (s *Service) Restart(ctx context.Context) error {
 		return err
 	}
 	return s.Start(ctx)
+}
+
+// Kill ends the processes at once and without a warning, and keeps their data.
+func (s *Service) Kill() error {
+	for _, pid := range s.PIDs() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close is Stop, and removes a temporary directory.

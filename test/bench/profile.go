@@ -23,7 +23,7 @@ import (
 func (w *world) profile(ctx context.Context, m *stack.Operator, dir string, during time.Duration) error {
 	const reader = "profiles"
 	if err := w.create(ctx,
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: reader, Namespace: operatorNamespace}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: reader, Namespace: stack.OperatorNamespace}},
 		&rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: reader},
 			Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/debug/pprof/*"}, Verbs: []string{"get"}}},
@@ -31,12 +31,12 @@ func (w *world) profile(ctx context.Context, m *stack.Operator, dir string, duri
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: reader},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: reader},
-			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: reader, Namespace: operatorNamespace}},
+			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: reader, Namespace: stack.OperatorNamespace}},
 		},
 	); err != nil {
 		return err
 	}
-	config, _, err := w.plane.ServiceAccount(ctx, operatorNamespace, reader)
+	config, _, err := w.plane.ServiceAccount(ctx, stack.OperatorNamespace, reader)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
 // failover restarts the manager, and kills the leader beside a warm standby, while all tokens live long: each mint
@@ -38,7 +40,7 @@ func failover(ctx context.Context, w *world, o options, t *table) error {
 	if err := pause(ctx, calm); err != nil {
 		return err
 	}
-	if taken, err = w.takeover(ctx, func() error { return kill(second) }); err != nil {
+	if taken, err = w.takeover(ctx, second.Kill); err != nil {
 		return err
 	}
 	t.goal("warm standby takes over after SIGKILL", short(taken), "≤ 20 s", taken <= 20*time.Second)
@@ -76,7 +78,7 @@ func (w *world) takeover(ctx context.Context, end func() error) (time.Duration, 
 func (w *world) firstWork(ctx context.Context, namespace string) error {
 	if _, err := w.burstOf(ctx, namespace, 1); err != nil {
 		var lease coordinationv1.Lease
-		_ = w.client.Get(ctx, client.ObjectKey{Namespace: operatorNamespace, Name: "leader.tokengrant.dev"}, &lease)
+		_ = w.client.Get(ctx, client.ObjectKey{Namespace: stack.OperatorNamespace, Name: "leader.tokengrant.dev"}, &lease)
 		return fmt.Errorf("%w (the lease is held by %v)", err, lease.Spec.HolderIdentity)
 	}
 	return nil

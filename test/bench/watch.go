@@ -18,6 +18,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
 // watcher sees what a user sees: grants that are Ready, and Secrets that change.
@@ -44,7 +45,7 @@ type change struct {
 
 func watch(ctx context.Context, config *rest.Config) (*watcher, error) {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
-	c, err := cache.New(config, cache.Options{Scheme: newScheme(), ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: ours}}})
+	c, err := cache.New(config, cache.Options{Scheme: stack.Scheme(), ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: ours}}})
 	if err != nil {
 		return nil, err
 	}

@@ -4,24 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
 )
-
-const operatorNamespace = "tokengrant-system"
 
 // world is what the scenarios share: an API server with etcd, an issuer, and the operator as it is shipped.
 type world struct {
@@ -34,17 +26,10 @@ type world struct {
 	managers   []*stack.Operator
 }
 
-func newScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	return scheme
-}
-
 func newClient(config *rest.Config) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // The API server's own priority and fairness decides.
-	return client.New(config, client.Options{Scheme: newScheme()})
+	return client.New(config, client.Options{Scheme: stack.Scheme()})
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
@@ -59,25 +44,13 @@ func newWorld(ctx context.Context, o options) (*world, error) {
 }
 
 func (w *world) build(ctx context.Context) (err error) {
-	root, err := stack.Root()
-	if err != nil {
-		return err
-	}
 	if w.endpoint, err = startEndpoint(time.Hour); err != nil {
 		return err
 	}
-	w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}})
-	if err != nil {
+	if w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: true}); err != nil {
 		return err
 	}
-	for _, object := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
-		kubectl := exec.CommandContext(ctx, w.plane.Assets.Kubectl, append([]string{"--kubeconfig", w.plane.Kubeconfig, "apply"}, object...)...)
-		kubectl.Dir = root
-		if out, err := kubectl.CombinedOutput(); err != nil {
-			return fmt.Errorf("kubectl apply: %w: %s", err, out)
-		}
-	}
-	if _, w.kubeconfig, err = w.plane.ServiceAccount(ctx, operatorNamespace, "tokengrant-controller-manager"); err != nil {
+	if _, w.kubeconfig, err = w.plane.InstallOperator(ctx); err != nil {
 		return err
 	}
 	if w.client, err = newClient(w.plane.Config); err != nil {
@@ -101,7 +74,7 @@ func (w *world) Close() error {
 // manager starts a replica with the defaults that are shipped.
 func (w *world) manager(ctx context.Context) (*stack.Operator, error) {
 	// The process is stopped, not cut off.
-	m, err := stack.StartOperator(context.WithoutCancel(ctx), stack.OperatorOptions{Kubeconfig: w.kubeconfig, Namespace: operatorNamespace, Flags: w.flags})
+	m, err := stack.StartOperator(context.WithoutCancel(ctx), stack.OperatorOptions{Kubeconfig: w.kubeconfig, Flags: w.flags})
 	if err == nil {
 		w.managers = append(w.managers, m)
 	}
@@ -115,16 +88,6 @@ func (w *world) stopManagers() error {
 	}
 	w.managers = nil
 	return errors.Join(errs...)
-}
-
-// kill ends a replica without a warning.
-func kill(m *stack.Operator) error {
-	for _, pid := range m.PIDs() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // namespace makes a namespace with an issuer of its own. Its limits are the default ones where rate is 0.

@@ -14,14 +14,11 @@ import (
 
 	"github.com/go-logr/logr"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
@@ -68,15 +65,8 @@ func setUp(ctx context.Context) (err error) {
 	if shared.assets, err = stack.Binaries(ctx); err != nil {
 		return err
 	}
-	shared.scheme = runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, monitoringv1.AddToScheme, v1alpha1.AddToScheme,
-	} {
-		if err := add(shared.scheme); err != nil {
-			return err
-		}
-	}
-	return nil
+	shared.scheme = stack.Scheme()
+	return monitoringv1.AddToScheme(shared.scheme)
 }
 
 // run gives what a program prints, and fails the test when it fails.

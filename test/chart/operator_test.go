@@ -28,7 +28,7 @@ func TestOperatorOfSomeNamespaces(t *testing.T) {
 	}
 	dir := t.TempDir()
 	operator, err := stack.StartOperator(t.Context(), stack.OperatorOptions{
-		Place: stack.Place{Dir: dir}, Kubeconfig: kubeconfig, Namespace: namespace, Flags: d.Spec.Template.Spec.Containers[0].Args,
+		Place: stack.Place{Dir: dir}, Kubeconfig: kubeconfig, Flags: d.Spec.Template.Spec.Containers[0].Args,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -164,7 +164,7 @@ func (n *node) publicKeys(t *testing.T) {
 func (n *node) runHelm(t *testing.T, args ...string) {
 	t.Helper()
 	begin := time.Now()
-	cmd := exec.CommandContext(t.Context(), n.helm, append(args, "--namespace="+operatorNamespace, "--wait", "--timeout=2m")...)
+	cmd := exec.CommandContext(t.Context(), n.helm, append(args, "--namespace="+stack.OperatorNamespace, "--wait", "--timeout=2m")...)
 	cmd.Dir, cmd.Env = n.root, append(os.Environ(), "KUBECONFIG="+n.cluster.Kubeconfig, "HELM_CACHE_HOME="+n.dir, "HELM_CONFIG_HOME="+n.dir, "HELM_DATA_HOME="+n.dir)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("helm %s: %v\n%s\n%s", strings.Join(args, " "), err, output, n.describe(t))

@@ -7,9 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -27,9 +22,8 @@ import (
 )
 
 const (
-	operatorNamespace = "tokengrant-system"
-	exchange          = "urn:ietf:params:oauth:grant-type:token-exchange"
-	grants            = 20
+	exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grants   = 20
 )
 
 // TestLeadersComeAndGo runs two replicas. Neither a leader that stops, nor one that is killed, costs a mint or a token.
@@ -61,10 +55,8 @@ func TestLeadersComeAndGo(t *testing.T) {
 	third := replica(t, kubeconfig)
 	killed := holder(t, c)
 	begin = time.Now()
-	for _, pid := range second.PIDs() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+	if err := second.Kill(); err != nil {
+		t.Fatal(err)
 	}
 	await(t, "another leader after SIGKILL", 40*time.Second, func() bool { return holder(t, c) != "" && holder(t, c) != killed })
 	t.Logf("taken over %s after SIGKILL", time.Since(begin).Round(time.Millisecond))
@@ -78,23 +70,12 @@ func TestLeadersComeAndGo(t *testing.T) {
 // install starts a control plane with what `kubectl apply -k config/default` installs, but the Deployment.
 func install(t *testing.T) (*stack.ControlPlane, string) {
 	t.Helper()
-	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}})
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = plane.Close() })
-	for _, object := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
-		kubectl := exec.CommandContext(t.Context(), plane.Assets.Kubectl, append([]string{"--kubeconfig", plane.Kubeconfig, "apply"}, object...)...)
-		kubectl.Dir = root
-		if out, err := kubectl.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	_, kubeconfig, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
+	_, kubeconfig, err := plane.InstallOperator(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +85,7 @@ func install(t *testing.T) (*stack.ControlPlane, string) {
 func replica(t *testing.T, kubeconfig string) *stack.Operator {
 	t.Helper()
 	// Not the test's context: the process is to be stopped by the test, not with it.
-	o, err := stack.StartOperator(context.Background(), stack.OperatorOptions{Kubeconfig: kubeconfig, Namespace: operatorNamespace})
+	o, err := stack.StartOperator(context.Background(), stack.OperatorOptions{Kubeconfig: kubeconfig})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,13 +114,7 @@ func strangersGetNoMetrics(t *testing.T, url string) {
 
 func newClient(t *testing.T, plane *stack.ControlPlane) client.Client {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := client.New(plane.Config, client.Options{Scheme: scheme})
+	c, err := client.New(plane.Config, client.Options{Scheme: stack.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +178,7 @@ func ready(t *testing.T, c client.Client) int {
 func holder(t *testing.T, c client.Client) string {
 	t.Helper()
 	var lease coordinationv1.Lease
-	err := c.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "leader.tokengrant.dev"}, &lease)
+	err := c.Get(t.Context(), client.ObjectKey{Namespace: stack.OperatorNamespace, Name: "leader.tokengrant.dev"}, &lease)
 	if client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/keycloak/realm"
 )
 
@@ -54,7 +55,7 @@ func TestOnANode(t *testing.T) {
 func (n *node) pullsNothing(t *testing.T) {
 	t.Helper()
 	var events corev1.EventList
-	if err := n.List(t.Context(), &events, client.InNamespace(operatorNamespace)); err != nil {
+	if err := n.List(t.Context(), &events, client.InNamespace(stack.OperatorNamespace)); err != nil {
 		t.Fatal(err)
 	}
 	pulled := 0
@@ -203,7 +204,7 @@ func (n *node) jobWithoutSecret(t *testing.T) {
 		switch {
 		case s.Namespace == "short": // where the other way is tested
 		case s.Namespace == "apps" && s.Name == "files": // the published token
-		case s.Namespace == operatorNamespace && (s.Name == release+"-encryption" || strings.HasPrefix(s.Name, "sh.helm.release.")): // no credentials
+		case s.Namespace == stack.OperatorNamespace && (s.Name == release+"-encryption" || strings.HasPrefix(s.Name, "sh.helm.release.")): // no credentials
 		default:
 			t.Errorf("Secret %s/%s: want none but the published token", s.Namespace, s.Name)
 		}
@@ -286,7 +287,7 @@ func (n *node) killLeader(t *testing.T) {
 	leader := holder(t, n)
 	name, _, _ := strings.Cut(leader, "_")
 	var pod corev1.Pod
-	if err := n.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: name}, &pod); err != nil {
+	if err := n.Get(t.Context(), client.ObjectKey{Namespace: stack.OperatorNamespace, Name: name}, &pod); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
@@ -303,7 +304,7 @@ func (n *node) killLeader(t *testing.T) {
 
 // upgrade rolls the Deployment to other values. The CRDs are no longer to be kept after it.
 func (n *node) upgrade(t *testing.T) {
-	key := client.ObjectKey{Namespace: operatorNamespace, Name: "tokengrant-controller-manager"}
+	key := client.ObjectKey{Namespace: stack.OperatorNamespace, Name: "tokengrant-controller-manager"}
 	n.runHelm(t, "upgrade", release, "charts/tokengrant", "--reuse-values", "--set=logLevel=debug,crds.keep=false")
 	var d appsv1.Deployment
 	if err := n.Get(t.Context(), key, &d); err != nil {

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +32,9 @@ const (
 // and never has a dead token. Each replica reaches the API server through a wire of its own, which knows who wrote what.
 func TestShards(t *testing.T) {
 	plane, _ := install(t)
-	installSharding(t, plane)
+	if _, err := plane.Kubectl(t.Context(), nil, "apply", "-f", "config/sharding/role.yaml"); err != nil {
+		t.Fatal(err)
+	}
 	w := &shardWorld{t: t, plane: plane, client: newClient(t, plane), issuer: keycloaktest.NewServer(t), ledger: newLedger()}
 	w.issuer.SetLifespan(shardLife)
 	w.populate()
@@ -45,7 +44,9 @@ func TestShards(t *testing.T) {
 
 	begin := time.Now()
 	w.trouble = append(w.trouble, begin)
-	a.kill()
+	if err := a.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	w.settled("one is killed", map[*member]int{b: 3, c: 3})
 	t.Logf("shared anew %s after SIGKILL", time.Since(begin).Round(time.Millisecond))
 	w.refreshed("one is killed")
@@ -74,34 +75,12 @@ func TestShards(t *testing.T) {
 	w.examine()
 }
 
-// installSharding adds what config/sharding adds to the permissions.
-func installSharding(t *testing.T, plane *stack.ControlPlane) {
-	t.Helper()
-	root, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubectl := exec.CommandContext(t.Context(), plane.Assets.Kubectl, "--kubeconfig", plane.Kubeconfig, "apply", "-f", filepath.Join(root, "config", "sharding", "role.yaml"))
-	if out, err := kubectl.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
 // member is one replica and its wire.
 type member struct {
 	*stack.Operator
 
 	name string
 	wire *wire
-}
-
-// kill ends it without a warning.
-func (m *member) kill() {
-	for _, pid := range m.PIDs() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			m.wire.t.Fatal(err)
-		}
-	}
 }
 
 type shardWorld struct {
@@ -118,7 +97,7 @@ func (w *shardWorld) start(name string) *member {
 	w.t.Helper()
 	wire := newWire(w.t, w.plane, name, w.ledger)
 	o, err := stack.StartOperator(context.Background(), stack.OperatorOptions{
-		Kubeconfig: wire.kubeconfig, Namespace: operatorNamespace,
+		Kubeconfig: wire.kubeconfig,
 		Flags: []string{
 			fmt.Sprintf("--shards=%d", shards), "--metrics-secure=false",
 			"--leader-elect-lease-duration=" + shardLease.String(), "--leader-elect-renew-deadline=2500ms", "--leader-elect-retry-period=500ms",

@@ -54,7 +54,7 @@ type wire struct {
 // newWire makes a way to the API server for the operator's service account.
 func newWire(t *testing.T, plane *stack.ControlPlane, name string, l *ledger) *wire {
 	t.Helper()
-	config, _, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
+	config, _, err := plane.ServiceAccount(t.Context(), stack.OperatorNamespace, stack.OperatorServiceAccount)
 	if err != nil {
 		t.Fatal(err)
 	}

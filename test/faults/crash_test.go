@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,8 +34,8 @@ type process struct{ *stack.Operator }
 func startProcess(t *testing.T, as *rest.Config, namespace string, elects bool) *process {
 	t.Helper()
 	operator, err := stack.StartOperator(t.Context(), stack.OperatorOptions{
-		Kubeconfig: kubeconfig(t, as), Namespace: operatorNamespace,
-		Flags: []string{"--namespaces=" + namespace, fmt.Sprintf("--leader-elect=%t", elects)},
+		Kubeconfig: kubeconfig(t, as),
+		Flags:      []string{"--namespaces=" + namespace, fmt.Sprintf("--leader-elect=%t", elects)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,11 +58,7 @@ func kubeconfig(t *testing.T, as *rest.Config) string {
 }
 
 // kill ends the process without a warning.
-func (p *process) kill() {
-	for _, pid := range p.PIDs() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-}
+func (p *process) kill() { _ = p.Kill() }
 
 // awaitEnd waits until it is gone.
 func (p *process) awaitEnd(w *world) {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
 // TestOutOfMemory leaves the operator as it is shipped no memory to grow, and fills its cache with Secrets that look like its
@@ -123,7 +124,7 @@ func TestLeaseLostMidWrite(t *testing.T) {
 func (w *world) holder() string {
 	w.t.Helper()
 	var lease coordinationv1.Lease
-	if err := w.Get(w.t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "leader.tokengrant.dev"}, &lease); err != nil {
+	if err := w.Get(w.t.Context(), client.ObjectKey{Namespace: stack.OperatorNamespace, Name: "leader.tokengrant.dev"}, &lease); err != nil {
 		w.t.Fatal(err)
 	}
 	if lease.Spec.HolderIdentity == nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/tokengrant/tokengrant/controllers"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
@@ -186,14 +187,14 @@ func startOperator(t *testing.T, as *rest.Config, namespaces ...string) (stop fu
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	mgr, err := ctrl.NewManager(as, ctrl.Options{
-		Scheme: cluster.scheme, Cache: controllers.CacheOptions(namespaces), Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: stack.Scheme(), Cache: controllers.CacheOptions(namespaces), Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
-		OperatorNamespace: operatorNamespace, Namespaces: namespaces, Concurrency: 32, UserAgent: "faults", EncryptionKeys: encryptionKeys(t),
+		OperatorNamespace: stack.OperatorNamespace, Namespaces: namespaces, Concurrency: 32, UserAgent: "faults", EncryptionKeys: encryptionKeys(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers"
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
@@ -91,7 +92,7 @@ func (w *world) start() {
 	recorder, traces, keepMetrics := observed(w.t)
 	namespaces := append([]string{w.namespace}, w.neighbours...)
 	mgr, err := ctrl.NewManager(server, ctrl.Options{
-		Scheme:     cluster.scheme,
+		Scheme:     stack.Scheme(),
 		Cache:      controllers.CacheOptions(namespaces),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},

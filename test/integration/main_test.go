@@ -16,14 +16,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
-	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/internal/logging"
 	"github.com/tokengrant/tokengrant/test/audit"
@@ -38,7 +35,6 @@ var (
 var cluster struct {
 	admin    client.WithWatch
 	operator *rest.Config
-	scheme   *runtime.Scheme
 	// url is the API server's, which is the issuer of ServiceAccount tokens; caFile what signed its certificate.
 	url, caFile string
 }
@@ -72,7 +68,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 		return 1, err
 	}
 	plane, err := stack.StartControlPlane(ctx, stack.ControlPlaneOptions{
-		CRDs: []string{"../../config/crd/bases"},
+		CRDs: true,
 		// The plugin asks whether who makes an owner reference that blocks deletion may set finalizers of the owner.
 		APIServerFlags: append(log.Flags(), "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"),
 	})
@@ -88,14 +84,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 		}
 	}()
 	cluster.url, cluster.caFile = plane.URL, plane.CAFile
-	cluster.scheme = runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(cluster.scheme); err != nil {
-		return 1, err
-	}
-	if err := v1alpha1.AddToScheme(cluster.scheme); err != nil {
-		return 1, err
-	}
-	if cluster.admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: cluster.scheme}); err != nil {
+	if cluster.admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: stack.Scheme()}); err != nil {
 		return 1, err
 	}
 	if cluster.operator, _, err = plane.AddUser(operatorName); err != nil {

@@ -7,16 +7,12 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -26,8 +22,7 @@ import (
 )
 
 const (
-	operatorNamespace = "tokengrant-system"
-	namespace         = "apps"
+	namespace = "apps"
 	// patience is how long what should take seconds may take on a busy machine.
 	patience = 60 * time.Second
 )
@@ -84,34 +79,24 @@ type cluster struct {
 
 func newCluster(t *testing.T, flags ...string) *cluster {
 	t.Helper()
-	log, err := audit.NewLog(t.TempDir(), "system:serviceaccount:"+operatorNamespace+":tokengrant-controller-manager")
+	log, err := audit.NewLog(t.TempDir(), "system:serviceaccount:"+stack.OperatorNamespace+":"+stack.OperatorServiceAccount)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}, APIServerFlags: log.Flags()})
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: true, APIServerFlags: log.Flags()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = plane.Close() })
-	kubectl := plane.Assets.Kubectl
-	if kubectl == "" { // KUBEBUILDER_ASSETS without it
-		kubectl = "kubectl"
+	_, kubeconfig, err := plane.InstallOperator(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"-f", "../../config/manager/namespace.yaml"}, {"-k", "../../config/rbac"}, {"-f", "-"}} {
-		cmd := exec.Command(kubectl, append([]string{"apply"}, args...)...)
-		cmd.Env, cmd.Stdin = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig), strings.NewReader(readers)
-		if output, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", cmd, err, output)
-		}
-	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := plane.Kubectl(t.Context(), strings.NewReader(readers), "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
 	}
 	c := &cluster{t: t, leaks: &canary.Watch{}, audit: log}
-	admin, err := client.NewWithWatch(plane.Config, client.Options{Scheme: scheme})
+	admin, err := client.NewWithWatch(plane.Config, client.Options{Scheme: stack.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,18 +107,14 @@ func newCluster(t *testing.T, flags ...string) *cluster {
 	}
 	t.Cleanup(stop)
 	flags = append(flags, "--zap-devel", "--zap-log-level=10", "--otlp-endpoint="+collects(t, c.leaks))
-	_, kubeconfig, err := plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, token := range map[string]*string{"prometheus": &c.prometheus, "person": &c.person} {
-		config, _, err := plane.ServiceAccount(t.Context(), operatorNamespace, name)
+		config, _, err := plane.ServiceAccount(t.Context(), stack.OperatorNamespace, name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		*token = config.BearerToken
 	}
-	c.operator, err = stack.StartOperator(t.Context(), stack.OperatorOptions{Kubeconfig: kubeconfig, Namespace: operatorNamespace, Flags: flags})
+	c.operator, err = stack.StartOperator(t.Context(), stack.OperatorOptions{Kubeconfig: kubeconfig, Flags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/test/audit"
 	"github.com/tokengrant/tokengrant/test/canary"
 )
@@ -86,7 +87,7 @@ func needsItsRoles(t *testing.T, c *cluster) {
 	}
 	var lease rbacv1.Role
 	var reviews rbacv1.ClusterRole
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "tokengrant-leader-election"}, &lease); err != nil {
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: stack.OperatorNamespace, Name: "tokengrant-leader-election"}, &lease); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKey{Name: "tokengrant-metrics-auth"}, &reviews); err != nil {

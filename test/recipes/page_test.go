@@ -12,9 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
 const folder = "../../docs/recipes"
@@ -93,13 +93,7 @@ func (p page) fenced(t *testing.T, language string) string {
 // in test/integration.
 func decode(t *testing.T, name, manifest string) runtime.Object {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	object, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode([]byte(manifest), nil, nil)
+	object, _, err := serializer.NewCodecFactory(stack.Scheme(), serializer.EnableStrict).UniversalDeserializer().Decode([]byte(manifest), nil, nil)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, manifest)
 	}

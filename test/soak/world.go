@@ -6,17 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -24,10 +19,7 @@ import (
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 )
 
-const (
-	operatorNamespace = "tokengrant-system"
-	namespace         = "apps"
-)
+const namespace = "apps"
 
 // world is an API server, an issuer and the operator, each in a process of its own but for the issuer.
 type world struct {
@@ -39,10 +31,6 @@ type world struct {
 }
 
 func newWorld(ctx context.Context, o options) (_ *world, err error) {
-	root, err := stack.Root()
-	if err != nil {
-		return nil, err
-	}
 	w := &world{}
 	defer func() {
 		if err != nil {
@@ -53,32 +41,19 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 		return nil, err
 	}
 	w.issuer.Client("worker", "worker-secret")
-	if w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: []string{filepath.Join(root, "config", "crd", "bases")}}); err != nil {
+	if w.plane, err = stack.StartControlPlane(ctx, stack.ControlPlaneOptions{CRDs: true}); err != nil {
 		return nil, err
 	}
-	for _, args := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
-		cmd := exec.CommandContext(ctx, w.plane.Assets.Kubectl, append([]string{"apply"}, args...)...)
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "KUBECONFIG="+w.plane.Kubeconfig)
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w\n%s", cmd, err, output)
-		}
-	}
-	_, kubeconfig, err := w.plane.ServiceAccount(ctx, operatorNamespace, "tokengrant-controller-manager")
+	_, kubeconfig, err := w.plane.InstallOperator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w.operator, err = stack.StartOperator(ctx, stack.OperatorOptions{
-		Kubeconfig: kubeconfig, Namespace: operatorNamespace, Flags: []string{"--metrics-secure=false"},
-	})
+	w.operator, err = stack.StartOperator(ctx, stack.OperatorOptions{Kubeconfig: kubeconfig, Flags: []string{"--metrics-secure=false"}})
 	if err != nil {
 		return nil, err
 	}
 	w.metrics = strings.Replace(w.operator.MetricsURL, "https://", "http://", 1)
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	w.Client, err = client.New(w.plane.Config, client.Options{Scheme: scheme})
+	w.Client, err = client.New(w.plane.Config, client.Options{Scheme: stack.Scheme()})
 	return w, err
 }
 

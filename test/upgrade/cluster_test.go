@@ -6,7 +6,6 @@ import (
 	"context"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,10 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -26,8 +22,7 @@ import (
 )
 
 const (
-	operatorNamespace = "tokengrant-system"
-	namespace         = "apps"
+	namespace = "apps"
 	// patience is how long what should take seconds may take on a busy machine.
 	patience = 90 * time.Second
 	// encryptionKey encrypts the sessions in testdata. It protects nothing.
@@ -48,33 +43,16 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: []string{"../../config/crd/bases"}})
+	plane, err := stack.StartControlPlane(t.Context(), stack.ControlPlaneOptions{CRDs: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = plane.Close() })
-	kubectl := plane.Assets.Kubectl
-	if kubectl == "" { // KUBEBUILDER_ASSETS without it
-		kubectl = "kubectl"
-	}
-	for _, args := range [][]string{{"-f", "../../config/manager/namespace.yaml"}, {"-k", "../../config/rbac"}} {
-		cmd := exec.Command(kubectl, append([]string{"apply"}, args...)...)
-		cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig)
-		if output, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", cmd, err, output)
-		}
-	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
 	c := &cluster{t: t, issuer: newIssuer(t)}
-	if c.Client, err = client.New(plane.Config, client.Options{Scheme: scheme}); err != nil {
+	if c.Client, err = client.New(plane.Config, client.Options{Scheme: stack.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
-	if _, c.kubeconfig, err = plane.ServiceAccount(t.Context(), operatorNamespace, "tokengrant-controller-manager"); err != nil {
+	if _, c.kubeconfig, err = plane.InstallOperator(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
@@ -115,7 +93,7 @@ func (c *cluster) start(program string) {
 	}
 	var err error
 	c.operator, err = stack.StartOperator(c.t.Context(), stack.OperatorOptions{
-		Place: stack.Place{Dir: dir}, Program: program, Kubeconfig: c.kubeconfig, Namespace: operatorNamespace,
+		Place: stack.Place{Dir: dir}, Program: program, Kubeconfig: c.kubeconfig,
 		Flags: []string{"--allow-http-issuers", "--leader-elect=false"},
 	})
 	if err != nil {
