@@ -42,7 +42,7 @@ func (c Client) authenticated(ctx context.Context, a *asked, endpoint string, pa
 		return nil, noAnswer(a.op, ctx.Err())
 	}
 	return nil, &Error{
-		Op: a.op, Reason: ReasonCredentialMissing, Class: Refused, Description: cleaner{}.text(err.Error()), cause: err,
+		Op: a.op, Reason: ReasonCredentialMissing, Description: cleaner{}.text(err.Error()), cause: err,
 	}
 }
 

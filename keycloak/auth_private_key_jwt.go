@@ -49,7 +49,7 @@ type PrivateKeyJWTOptions struct {
 // PrivateKeyJWT authenticates with a JWT that the client's private key signs, a fresh one for each request
 // (RFC 7523 §2.2, private_key_jwt). It is safe for concurrent use.
 //
-// Errors: CredentialMissing (Refused). They say nothing of the key but its kind and size.
+// Errors: CredentialMissing. They say nothing of the key but its kind and size.
 func PrivateKeyJWT(o PrivateKeyJWTOptions) (ClientAuth, error) {
 	signer, err := newSigner(o)
 	if err != nil {
@@ -60,7 +60,7 @@ func PrivateKeyJWT(o PrivateKeyJWTOptions) (ClientAuth, error) {
 
 func badKey(o PrivateKeyJWTOptions, err error) *Error {
 	return &Error{
-		Op: opClientAuthentication, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error(),
+		Op: opClientAuthentication, Reason: ReasonCredentialMissing, Description: err.Error(),
 		Hint: "the Secret must hold a private key for " + cleaner{}.text(o.Algorithm) + ", as PEM or JWK",
 	}
 }

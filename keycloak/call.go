@@ -61,7 +61,7 @@ func (c Client) call(ctx context.Context, a asked, endpoint string, params url.V
 // notOffered says that the discovery document does not name an endpoint.
 func notOffered(op, endpoint, hint string) *Error {
 	return &Error{
-		Op: op, Reason: ReasonGrantTypeUnsupported, Class: Refused,
+		Op: op, Reason: ReasonGrantTypeUnsupported,
 		Description: "the discovery document has no " + endpoint, Hint: hint,
 	}
 }

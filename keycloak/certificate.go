@@ -16,7 +16,7 @@ import (
 // authority where there is one, and its private key, both PEM, as tls.crt and tls.key of a kubernetes.io/tls Secret.
 // One that has expired, or is for servers only, is refused here, because a server says less about it.
 //
-// Errors: CredentialMissing (Refused). They say nothing of the key but its kind.
+// Errors: CredentialMissing. They say nothing of the key but its kind.
 func ClientCertificate(certificate string, key sensitive.String, now time.Time) (*tls.Certificate, error) {
 	pair, err := readCertificate(certificate)
 	if err != nil {
@@ -39,7 +39,7 @@ func ClientCertificate(certificate string, key sensitive.String, now time.Time) 
 }
 
 func badCertificate(err error, hint string) *Error {
-	return &Error{Op: opClientAuthentication, Reason: ReasonCredentialMissing, Class: Refused, Description: err.Error(), Hint: hint}
+	return &Error{Op: opClientAuthentication, Reason: ReasonCredentialMissing, Description: err.Error(), Hint: hint}
 }
 
 // readCertificate reads a certificate and its chain. Other blocks of the PEM do not matter.

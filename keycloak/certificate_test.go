@@ -39,7 +39,7 @@ func TestAClientCertificateIsRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pair, err := ClientCertificate(tt.certificate, sensitive.New(tt.key), now)
 			if tt.says != "" {
-				wantError(t, err, ReasonCredentialMissing, Refused, tt.says)
+				wantError(t, err, ReasonCredentialMissing, tt.says)
 				return
 			}
 			if err != nil || len(pair.Certificate) != tt.chain || !slices.Equal(pair.Leaf.Raw, pair.Certificate[0]) || pair.PrivateKey == nil {

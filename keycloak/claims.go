@@ -38,7 +38,7 @@ type Claims struct {
 
 // UnverifiedClaims reads what a JWT says of itself. It proves nothing: it is for telling what is wrong with one.
 //
-// Errors: TokenMalformed (Refused).
+// Errors: TokenMalformed.
 func UnverifiedClaims(token sensitive.String) (*Claims, error) {
 	parts := strings.Split(strings.TrimSpace(token.Reveal()), ".")
 	if len(parts) != 3 {

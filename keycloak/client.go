@@ -45,8 +45,8 @@ type Token struct {
 
 // ClientCredentials mints a token of the client's own service account (RFC 6749 §4.4).
 //
-// Errors: IssuerUnreachable, Throttled (Retry); IssuerInvalid, CredentialMissing, ClientRejected, ServiceAccountDisabled,
-// GrantTypeUnsupported, ScopeInvalid, TokenMalformed (Refused).
+// Errors: IssuerUnreachable, Throttled, IssuerInvalid, CredentialMissing, ClientRejected, ServiceAccountDisabled,
+// GrantTypeUnsupported, ScopeInvalid, TokenMalformed.
 func (c Client) ClientCredentials(ctx context.Context, scopes []string) (Token, error) {
 	return c.post(ctx, asked{op: opClientCredentials, scopes: scopes}, url.Values{})
 }
@@ -120,7 +120,7 @@ func tokenOf(a asked, t *oauth2.Token, expiresIn *int64, clean cleaner) (Token, 
 	}
 	malformed := func(description, hint string) (Token, error) {
 		return Token{}, &Error{
-			Op: a.op, Reason: ReasonTokenMalformed, Class: Refused, Description: description, Hint: a.fill(hint),
+			Op: a.op, Reason: ReasonTokenMalformed, Description: description, Hint: a.fill(hint),
 		}
 	}
 	wanted := []string{"", tokenTypeAccessToken}
@@ -168,7 +168,7 @@ func tokenError(a asked, err error, clean cleaner) *Error {
 		return noAnswer(a.op, err)
 	}
 	return &Error{
-		Op: a.op, Reason: ReasonTokenMalformed, Class: Refused,
+		Op: a.op, Reason: ReasonTokenMalformed,
 		Description: "the answer is not a JSON object with an access_token (RFC 6749 §5.1)",
 		Hint:        "correct the issuer URL, and look at the proxies on the way",
 	}

@@ -50,7 +50,7 @@ func (c Client) DeviceAuth(ctx context.Context, scopes []string) (DeviceAuthoriz
 	}
 	if json.Unmarshal(body, &said) != nil || said.DeviceCode == "" || said.UserCode == "" || said.VerificationURI == "" {
 		return DeviceAuthorization{}, &Error{
-			Op: a.op, Reason: ReasonIssuerInvalid, Class: Refused, Description: "the answer lacks what RFC 8628 §3.2 requires",
+			Op: a.op, Reason: ReasonIssuerInvalid, Description: "the answer lacks what RFC 8628 §3.2 requires",
 			Hint: "look at what answers at the device_authorization_endpoint",
 		}
 	}
@@ -67,7 +67,7 @@ func (c Client) DeviceAuth(ctx context.Context, scopes []string) (DeviceAuthoriz
 
 // DeviceToken asks for the token until the user has logged in, has refused, or the codes have expired (RFC 8628 §3.4).
 //
-// Errors: those of ClientCredentials, and ReloginRequired where the user refused or was too late (Refused).
+// Errors: those of ClientCredentials, and ReloginRequired where the user refused or was too late.
 func (c Client) DeviceToken(ctx context.Context, d DeviceAuthorization) (Token, error) {
 	interval := d.Interval
 	for {

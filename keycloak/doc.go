@@ -12,8 +12,8 @@
 // bring no token take Client.call. A new grant is one file with one method that calls it; a new way to authenticate a
 // client is one file with one ClientAuth.
 //
-// Every error is an *Error: a Reason for the status of an object, a Class that says whether trying again
-// can help, what the server said (cut down, never a body, a token or a secret) and what to do about it.
+// Every error is an *Error: a Reason for the status of an object, what the server said (cut down, never a body, a token
+// or a secret) and what to do about it.
 // Keycloak's error codes are coarse, so one table, rules in rules.go, gives them meaning. It is tested
 // against the recorded answers of Keycloak 26.4.2 and 26.7.3 in testdata.
 package keycloak

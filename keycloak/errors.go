@@ -7,16 +7,6 @@ import (
 	"time"
 )
 
-// Class says who must act before another try can help.
-type Class int
-
-const (
-	// Retry: there was no answer, or one that passes (5xx, 429). Try again, with back-off.
-	Retry Class = iota
-	// Refused: the server said no. Somebody has to change something, there or here.
-	Refused
-)
-
 // Reasons an Error can have.
 const (
 	ReasonIssuerUnreachable        = "IssuerUnreachable"        // no answer, or 5xx
@@ -73,7 +63,6 @@ const (
 type Error struct {
 	// Reason is one of Reasons.
 	Reason string
-	Class  Class
 	// Op is what was tried: discovery, verify, or the grant or call by its name.
 	Op string
 	// Code is the error code of the answer (RFC 6749 §5.2) when it is one that is known, else empty.

@@ -36,7 +36,7 @@ type ExchangeRequest struct {
 // end it with Logout.
 //
 // Errors: those of ClientCredentials, and ExchangeNotEnabled, AudienceNotAvailable, NotInSubjectAudience,
-// SubjectTokenInvalid, ImpersonationUnsupported, ImpersonationForbidden (Refused).
+// SubjectTokenInvalid, ImpersonationUnsupported, ImpersonationForbidden.
 func (c Client) Exchange(ctx context.Context, subject sensitive.String, r ExchangeRequest) (Token, error) {
 	a := asked{op: opTokenExchange, audience: r.Audience, scopes: r.Scopes, user: r.RequestedSubject}
 	params := url.Values{
@@ -54,7 +54,7 @@ func (c Client) Exchange(ctx context.Context, subject sensitive.String, r Exchan
 	}
 	if slices.Contains(r.Audience, "") || len(r.Audience) == 0 && r.RequestedSubject == "" {
 		return Token{}, &Error{
-			Op: a.op, Reason: ReasonAudienceNotAvailable, Class: Refused, Description: "no audience is named", Hint: "name it in spec.exchange.audience",
+			Op: a.op, Reason: ReasonAudienceNotAvailable, Description: "no audience is named", Hint: "name it in spec.exchange.audience",
 		}
 	}
 	return c.post(ctx, a, params)

@@ -12,11 +12,11 @@ import (
 // takes each assertion once unless its identity provider says otherwise: get a fresh one for each call.
 // There is no refresh token.
 //
-// Errors: those of ClientCredentials, and SubjectTokenInvalid (Refused).
+// Errors: those of ClientCredentials, and SubjectTokenInvalid.
 func (c Client) JWTBearer(ctx context.Context, assertion sensitive.String, scopes []string) (Token, error) {
 	if assertion.IsZero() {
 		return Token{}, &Error{
-			Op: opJWTBearer, Reason: ReasonCredentialMissing, Class: Refused, Description: "the assertion is empty", Hint: "a JWT of another issuer is needed",
+			Op: opJWTBearer, Reason: ReasonCredentialMissing, Description: "the assertion is empty", Hint: "a JWT of another issuer is needed",
 		}
 	}
 	return c.post(ctx, asked{op: opJWTBearer, scopes: scopes}, url.Values{

@@ -51,7 +51,7 @@ const maxURL = 2048
 // issuerURL, because credentials go there, or on the same scheme at one of hosts (host or host:port); and the document
 // has to name exactly issuerURL as its issuer.
 //
-// Errors: IssuerUnreachable and Throttled (Retry), IssuerInvalid (Refused).
+// Errors: IssuerUnreachable, Throttled, IssuerInvalid.
 func Discover(ctx context.Context, hc *http.Client, issuerURL string, hosts ...string) (_ *Provider, err error) {
 	ctx, end := stage.Begin(ctx, opDiscovery)
 	defer func() { end(err) }()
@@ -180,5 +180,5 @@ func discoveryError(err error) *Error {
 }
 
 func invalidIssuer(description, hint string) *Error {
-	return &Error{Op: opDiscovery, Reason: ReasonIssuerInvalid, Class: Refused, Description: description, Hint: hint}
+	return &Error{Op: opDiscovery, Reason: ReasonIssuerInvalid, Description: description, Hint: hint}
 }

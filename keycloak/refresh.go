@@ -14,11 +14,11 @@ import (
 // realm revokes refresh tokens the old one is void at once and its use kills the session: keep the new one before
 // anything else is done with the answer. A server that sends none lets the old one stay, which is then returned.
 //
-// Errors: those of ClientCredentials, and ReloginRequired, SubjectTokenInvalid (Refused).
+// Errors: those of ClientCredentials, and ReloginRequired, SubjectTokenInvalid.
 func (c Client) Refresh(ctx context.Context, refreshToken sensitive.String, scopes []string) (Token, error) {
 	if refreshToken.IsZero() {
 		return Token{}, &Error{
-			Op: opRefresh, Reason: ReasonCredentialMissing, Class: Refused, Description: "the refresh token is empty", Hint: "log in and store the refresh token",
+			Op: opRefresh, Reason: ReasonCredentialMissing, Description: "the refresh token is empty", Hint: "log in and store the refresh token",
 		}
 	}
 	return c.post(ctx, asked{op: opRefresh, scopes: scopes}, url.Values{

@@ -19,7 +19,7 @@ const (
 //
 // Verifiers that check signatures only, as Nextcloud does, accept a revoked access token until it expires.
 //
-// Errors: those of ClientCredentials, and SubjectTokenInvalid where the token is another client's (Refused).
+// Errors: those of ClientCredentials, and SubjectTokenInvalid where the token is another client's.
 func (c Client) Revoke(ctx context.Context, token sensitive.String, hint string) error {
 	if c.Provider.RevocationEndpoint == "" {
 		return notOffered(opRevocation, "revocation_endpoint", "nothing can be revoked at this issuer: its tokens live until they expire")
@@ -37,7 +37,7 @@ func (c Client) Revoke(ctx context.Context, token sensitive.String, hint string)
 // Keycloak's way (a POST of refresh_token to the end_session_endpoint); no standard has one without a browser. A session
 // that has ended already is no error.
 //
-// Errors: those of ClientCredentials, and SubjectTokenInvalid where the token is another client's (Refused).
+// Errors: those of ClientCredentials, and SubjectTokenInvalid where the token is another client's.
 func (c Client) Logout(ctx context.Context, refreshToken sensitive.String) error {
 	if c.Provider.EndSessionEndpoint == "" {
 		return notOffered(opLogout, "end_session_endpoint", "sessions end at this issuer by themselves only")

@@ -35,7 +35,6 @@ type rule struct {
 	says   string // text within the description: the tie-breaker where Keycloak uses one code for many faults
 
 	reason string
-	class  Class
 	hint   string // {client}, {audience}, {scopes} and {user} stand for what was asked
 }
 
@@ -46,89 +45,89 @@ const noCode = "-"
 // A version behind a rule: only that Keycloak sends it. V1: where the feature token-exchange:v1 is on.
 var rules = []rule{
 	// Answers that pass.
-	{status: 429, reason: ReasonThrottled, class: Retry, hint: "the issuer asks for fewer requests; lower the limits of the issuer object"},
-	{status: 408, reason: ReasonIssuerUnreachable, class: Retry, hint: "the issuer waited too long for the request"},
-	{op: opVerify, reason: ReasonIssuerUnreachable, class: Retry, hint: "the issuer's signing keys (jwks_uri) could not be fetched"},
+	{status: 429, reason: ReasonThrottled, hint: "the issuer asks for fewer requests; lower the limits of the issuer object"},
+	{status: 408, reason: ReasonIssuerUnreachable, hint: "the issuer waited too long for the request"},
+	{op: opVerify, reason: ReasonIssuerUnreachable, hint: "the issuer's signing keys (jwks_uri) could not be fetched"},
 
 	// The realm.
-	{status: 404, code: "Realm does not exist", reason: ReasonIssuerInvalid, class: Refused, hint: "create the realm, or correct the issuer URL"},
-	{status: 403, code: "access_denied", says: "Realm not enabled", reason: ReasonIssuerInvalid, class: Refused, hint: "enable the realm"},
+	{status: 404, code: "Realm does not exist", reason: ReasonIssuerInvalid, hint: "create the realm, or correct the issuer URL"},
+	{status: 403, code: "access_denied", says: "Realm not enabled", reason: ReasonIssuerInvalid, hint: "enable the realm"},
 
 	// The client: who it is.
-	{code: "unauthorized_client", says: "not enabled to retrieve service account", reason: ReasonServiceAccountDisabled, class: Refused, hint: `switch on "Service accounts roles" on client {client}`},
-	{code: "unauthorized_client", says: "Public client not allowed to retrieve service account", reason: ReasonServiceAccountDisabled, class: Refused, hint: `client {client} is public: switch on "Client authentication" and "Service accounts roles" on it`},
-	{code: "invalid_request", says: "User 'service-account-", reason: ReasonServiceAccountDisabled, class: Refused, hint: "enable the service account user of client {client}"},
-	{code: "invalid_client", says: "client_assertion", reason: ReasonClientRejected, class: Refused, hint: noSecretHint},
-	{code: "invalid_client", says: "Missing client_id", reason: ReasonClientRejected, class: Refused, hint: noSecretHint},                                                                                                         // it expects a certificate
-	{code: "unauthorized_client", says: "Unexpected error when authenticating client", reason: ReasonClientRejected, class: Refused, hint: `client {client} cannot authenticate in this way: look at its "Client Authenticator"`}, // 26.4
-	{code: "invalid_client", says: "Token reuse detected", reason: ReasonClientRejected, class: Refused, hint: "the client assertion was used before and client {client} takes each only once"},
-	{code: "invalid_client", says: "Token is not active", reason: ReasonClientRejected, class: Refused, hint: "the client assertion has expired; compare the clocks of the issuer and of this cluster"},
-	{code: "invalid_client", says: "issued in the future", reason: ReasonClientRejected, class: Refused, hint: "the clock of this cluster is ahead of the issuer's"},
-	{code: "invalid_client", says: "Invalid token audience", reason: ReasonClientRejected, class: Refused, hint: "the client assertion must have the issuer URL as its only audience"},
-	{code: "invalid_client", says: "Multiple audiences", reason: ReasonClientRejected, class: Refused, hint: "the client assertion must have the issuer URL as its only audience"},
-	{code: "invalid_client", says: "Unable to load public key", reason: ReasonClientRejected, class: Refused, hint: "the keys of client {client} have none with the kid of the client assertion: register it with that kid, which is keyID, or else the key's RFC 7638 thumbprint"},
-	{says: "Signature on JWT", reason: ReasonClientRejected, class: Refused, hint: "the key that signs the client assertion is not registered for client {client}"},
-	{says: "DPoP proof", reason: ReasonClientRejected, class: Refused, hint: `switch off "Require DPoP bound tokens" on client {client} (and do not exchange a DPoP-bound subject token): pods that mount a token cannot prove possession of a key`},
-	{says: "MTLS HoK", reason: ReasonClientRejected, class: Refused, hint: `switch off "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled" on client {client}: pods that mount a token do not have its certificate`},
+	{code: "unauthorized_client", says: "not enabled to retrieve service account", reason: ReasonServiceAccountDisabled, hint: `switch on "Service accounts roles" on client {client}`},
+	{code: "unauthorized_client", says: "Public client not allowed to retrieve service account", reason: ReasonServiceAccountDisabled, hint: `client {client} is public: switch on "Client authentication" and "Service accounts roles" on it`},
+	{code: "invalid_request", says: "User 'service-account-", reason: ReasonServiceAccountDisabled, hint: "enable the service account user of client {client}"},
+	{code: "invalid_client", says: "client_assertion", reason: ReasonClientRejected, hint: noSecretHint},
+	{code: "invalid_client", says: "Missing client_id", reason: ReasonClientRejected, hint: noSecretHint},                                                                                                         // it expects a certificate
+	{code: "unauthorized_client", says: "Unexpected error when authenticating client", reason: ReasonClientRejected, hint: `client {client} cannot authenticate in this way: look at its "Client Authenticator"`}, // 26.4
+	{code: "invalid_client", says: "Token reuse detected", reason: ReasonClientRejected, hint: "the client assertion was used before and client {client} takes each only once"},
+	{code: "invalid_client", says: "Token is not active", reason: ReasonClientRejected, hint: "the client assertion has expired; compare the clocks of the issuer and of this cluster"},
+	{code: "invalid_client", says: "issued in the future", reason: ReasonClientRejected, hint: "the clock of this cluster is ahead of the issuer's"},
+	{code: "invalid_client", says: "Invalid token audience", reason: ReasonClientRejected, hint: "the client assertion must have the issuer URL as its only audience"},
+	{code: "invalid_client", says: "Multiple audiences", reason: ReasonClientRejected, hint: "the client assertion must have the issuer URL as its only audience"},
+	{code: "invalid_client", says: "Unable to load public key", reason: ReasonClientRejected, hint: "the keys of client {client} have none with the kid of the client assertion: register it with that kid, which is keyID, or else the key's RFC 7638 thumbprint"},
+	{says: "Signature on JWT", reason: ReasonClientRejected, hint: "the key that signs the client assertion is not registered for client {client}"},
+	{says: "DPoP proof", reason: ReasonClientRejected, hint: `switch off "Require DPoP bound tokens" on client {client} (and do not exchange a DPoP-bound subject token): pods that mount a token cannot prove possession of a key`},
+	{says: "MTLS HoK", reason: ReasonClientRejected, hint: `switch off "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled" on client {client}: pods that mount a token do not have its certificate`},
 
 	// The user whose token it is: by a refresh token, a JWT of another issuer, impersonation.
-	{op: opRefresh, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
-	{op: opLogout, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
-	{op: opRevocation, code: "invalid_request", says: "Unmatching clients", reason: ReasonSubjectTokenInvalid, class: Refused, hint: otherClientHint},
-	{op: opRefresh, code: "invalid_grant", says: "User disabled", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "enable the user: the session is still there"},
-	{op: opRefresh, code: "not_allowed", says: "Offline tokens not allowed", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "give the user the role offline_access, and client {client} the optional scope offline_access: the session is still there"},
-	{op: opRefresh, code: "invalid_grant", says: "Maximum allowed refresh token reuse exceeded", reason: ReasonReloginRequired, class: Refused, hint: "the refresh token was used twice, by somebody else too or after a lost answer, and that ended the session: log in again; the realm setting \"Refresh Token Max Reuse\" 1 survives one lost answer"},
-	{op: opRefresh, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session of the refresh token has ended (logged out, revoked or expired): log in again with client {client}, and the scope offline_access, and store the new token"},
-	{op: opLogout, code: "invalid_grant", reason: ReasonReloginRequired, class: Refused, hint: "the session has ended already"},
-	{op: opDeviceAuthorization, code: "unauthorized_client", says: "Device Authorization Grant", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "set the attribute oauth2.device.authorization.grant.enabled=true on client {client}"},
-	{op: opDeviceCode, code: "access_denied", reason: ReasonReloginRequired, class: Refused, hint: "the user refused: log in again"},
-	{op: opDeviceCode, code: "expired_token", reason: ReasonReloginRequired, class: Refused, hint: "the login came too late: log in again"},
-	{op: opDeviceCode, code: "authorization_pending", reason: ReasonRequestRefused, class: Retry, hint: "the user has not logged in yet"},
-	{op: opDeviceCode, code: "slow_down", reason: ReasonRequestRefused, class: Retry, hint: "poll more slowly"},
-	{op: opJWTBearer, code: "invalid_grant", says: "not supported for the requested client", reason: ReasonGrantTypeUnsupported, class: Refused, hint: `set the attributes oauth2.jwt.authorization.grant.enabled=true and oauth2.jwt.authorization.grant.idp=<alias of the identity provider> on client {client}`},
-	{op: opJWTBearer, code: "invalid_grant", says: "Identity Provider is not allowed for the client", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `add the alias of the assertion's identity provider to the attribute oauth2.jwt.authorization.grant.idp of client {client}`},
-	{op: opJWTBearer, code: "invalid_grant", says: "No Identity Provider", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `create an identity provider of type jwt-authorization-grant whose issuer is exactly the assertion's iss, with useJwksUrl=true, jwksUrl and jwtAuthorizationGrantEnabled=true`},
-	{op: opJWTBearer, code: "invalid_grant", says: "User not found", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `link the user to the identity provider: on the user's tab "Identity provider links", with the assertion's sub as the ID`},
-	{op: opJWTBearer, code: "invalid_grant", says: "Token reuse detected", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `the assertion was used before: get a fresh one for each mint, or set jwtAuthorizationGrantAssertionReuseAllowed=true on the identity provider`},
-	{op: opJWTBearer, code: "invalid_grant", says: "audience", reason: ReasonSubjectTokenInvalid, class: Refused, hint: `the assertion must have the issuer URL as its only audience: exchange it for a client of that name in the other realm`},
-	{op: opJWTBearer, code: "invalid_grant", reason: ReasonSubjectTokenInvalid, class: Refused, hint: "the issuer does not accept the assertion: expired, malformed, or signed with a key that its identity provider does not know"},
-	{op: opJWTBearer, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer has no JWT authorization grant: use Keycloak 26.6 or newer and do not disable its feature jwt-authorization-grant"},
-	{op: opImpersonation, code: "invalid_request", says: "'requested_subject' is not supported", reason: ReasonImpersonationUnsupported, class: Refused, hint: impersonationHint},
-	{op: opImpersonation, code: "unsupported_grant_type", reason: ReasonImpersonationUnsupported, class: Refused, hint: impersonationHint},
-	{op: opImpersonation, code: "access_denied", reason: ReasonImpersonationForbidden, class: Refused, hint: forbiddenHint},
+	{op: opRefresh, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, hint: otherClientHint},
+	{op: opLogout, code: "invalid_grant", says: "client and authorized client don't match", reason: ReasonSubjectTokenInvalid, hint: otherClientHint},
+	{op: opRevocation, code: "invalid_request", says: "Unmatching clients", reason: ReasonSubjectTokenInvalid, hint: otherClientHint},
+	{op: opRefresh, code: "invalid_grant", says: "User disabled", reason: ReasonSubjectTokenInvalid, hint: "enable the user: the session is still there"},
+	{op: opRefresh, code: "not_allowed", says: "Offline tokens not allowed", reason: ReasonSubjectTokenInvalid, hint: "give the user the role offline_access, and client {client} the optional scope offline_access: the session is still there"},
+	{op: opRefresh, code: "invalid_grant", says: "Maximum allowed refresh token reuse exceeded", reason: ReasonReloginRequired, hint: "the refresh token was used twice, by somebody else too or after a lost answer, and that ended the session: log in again; the realm setting \"Refresh Token Max Reuse\" 1 survives one lost answer"},
+	{op: opRefresh, code: "invalid_grant", reason: ReasonReloginRequired, hint: "the session of the refresh token has ended (logged out, revoked or expired): log in again with client {client}, and the scope offline_access, and store the new token"},
+	{op: opLogout, code: "invalid_grant", reason: ReasonReloginRequired, hint: "the session has ended already"},
+	{op: opDeviceAuthorization, code: "unauthorized_client", says: "Device Authorization Grant", reason: ReasonGrantTypeUnsupported, hint: "set the attribute oauth2.device.authorization.grant.enabled=true on client {client}"},
+	{op: opDeviceCode, code: "access_denied", reason: ReasonReloginRequired, hint: "the user refused: log in again"},
+	{op: opDeviceCode, code: "expired_token", reason: ReasonReloginRequired, hint: "the login came too late: log in again"},
+	{op: opDeviceCode, code: "authorization_pending", reason: ReasonRequestRefused, hint: "the user has not logged in yet"},
+	{op: opDeviceCode, code: "slow_down", reason: ReasonRequestRefused, hint: "poll more slowly"},
+	{op: opJWTBearer, code: "invalid_grant", says: "not supported for the requested client", reason: ReasonGrantTypeUnsupported, hint: `set the attributes oauth2.jwt.authorization.grant.enabled=true and oauth2.jwt.authorization.grant.idp=<alias of the identity provider> on client {client}`},
+	{op: opJWTBearer, code: "invalid_grant", says: "Identity Provider is not allowed for the client", reason: ReasonSubjectTokenInvalid, hint: `add the alias of the assertion's identity provider to the attribute oauth2.jwt.authorization.grant.idp of client {client}`},
+	{op: opJWTBearer, code: "invalid_grant", says: "No Identity Provider", reason: ReasonSubjectTokenInvalid, hint: `create an identity provider of type jwt-authorization-grant whose issuer is exactly the assertion's iss, with useJwksUrl=true, jwksUrl and jwtAuthorizationGrantEnabled=true`},
+	{op: opJWTBearer, code: "invalid_grant", says: "User not found", reason: ReasonSubjectTokenInvalid, hint: `link the user to the identity provider: on the user's tab "Identity provider links", with the assertion's sub as the ID`},
+	{op: opJWTBearer, code: "invalid_grant", says: "Token reuse detected", reason: ReasonSubjectTokenInvalid, hint: `the assertion was used before: get a fresh one for each mint, or set jwtAuthorizationGrantAssertionReuseAllowed=true on the identity provider`},
+	{op: opJWTBearer, code: "invalid_grant", says: "audience", reason: ReasonSubjectTokenInvalid, hint: `the assertion must have the issuer URL as its only audience: exchange it for a client of that name in the other realm`},
+	{op: opJWTBearer, code: "invalid_grant", reason: ReasonSubjectTokenInvalid, hint: "the issuer does not accept the assertion: expired, malformed, or signed with a key that its identity provider does not know"},
+	{op: opJWTBearer, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, hint: "the issuer has no JWT authorization grant: use Keycloak 26.6 or newer and do not disable its feature jwt-authorization-grant"},
+	{op: opImpersonation, code: "invalid_request", says: "'requested_subject' is not supported", reason: ReasonImpersonationUnsupported, hint: impersonationHint},
+	{op: opImpersonation, code: "unsupported_grant_type", reason: ReasonImpersonationUnsupported, hint: impersonationHint},
+	{op: opImpersonation, code: "access_denied", reason: ReasonImpersonationForbidden, hint: forbiddenHint},
 
 	// The exchange: what the client may do, and for whom.
-	{code: "invalid_request", says: "token exchange is not enabled", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},
-	{code: "access_denied", says: "Client not allowed to exchange", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // V1
-	{code: "invalid_client", says: "Public client is not allowed to exchange", reason: ReasonExchangeNotEnabled, class: Refused, hint: `switch on "Client authentication" on client {client}: public clients may not exchange`},
-	{code: "access_denied", says: "not the holder of the token", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint}, // V1, public client
-	{code: "access_denied", says: "not within the token audience", reason: ReasonNotInSubjectAudience, class: Refused, hint: `the subject token must have {client} in its aud: add an "Audience" mapper for {client} to a client scope of the client that mints it`},
-	{code: "invalid_client", says: "Audience not found", reason: ReasonAudienceNotAvailable, class: Refused, hint: "the realm has no client {audience}: create it, or correct spec.exchange.audience"},
-	{op: opTokenExchange, code: "invalid_client", says: "Client disabled", reason: ReasonAudienceNotAvailable, class: Refused, hint: "client {audience} is disabled: enable it"},
-	{code: "invalid_request", says: "Requested audience not available", reason: ReasonAudienceNotAvailable, class: Refused, hint: `add an "Audience" mapper for {audience} to a client scope of client {client}; where that scope is optional, name it in spec.exchange.scopes; switch off "Always use lightweight access token" on {client}`},
-	{code: "invalid_target", reason: ReasonAudienceNotAvailable, class: Refused, hint: "the issuer does not give client {client} tokens for {audience}"}, // RFC 8693 §2.2.2
-	{code: "invalid_scope", reason: ReasonScopeInvalid, class: Refused, hint: "client {client} cannot ask for {scopes}: add the scope to its client scopes as optional, or correct the scopes of the grant"},
+	{code: "invalid_request", says: "token exchange is not enabled", reason: ReasonExchangeNotEnabled, hint: exchangeHint},
+	{code: "access_denied", says: "Client not allowed to exchange", reason: ReasonExchangeNotEnabled, hint: exchangeHint}, // V1
+	{code: "invalid_client", says: "Public client is not allowed to exchange", reason: ReasonExchangeNotEnabled, hint: `switch on "Client authentication" on client {client}: public clients may not exchange`},
+	{code: "access_denied", says: "not the holder of the token", reason: ReasonExchangeNotEnabled, hint: exchangeHint}, // V1, public client
+	{code: "access_denied", says: "not within the token audience", reason: ReasonNotInSubjectAudience, hint: `the subject token must have {client} in its aud: add an "Audience" mapper for {client} to a client scope of the client that mints it`},
+	{code: "invalid_client", says: "Audience not found", reason: ReasonAudienceNotAvailable, hint: "the realm has no client {audience}: create it, or correct spec.exchange.audience"},
+	{op: opTokenExchange, code: "invalid_client", says: "Client disabled", reason: ReasonAudienceNotAvailable, hint: "client {audience} is disabled: enable it"},
+	{code: "invalid_request", says: "Requested audience not available", reason: ReasonAudienceNotAvailable, hint: `add an "Audience" mapper for {audience} to a client scope of client {client}; where that scope is optional, name it in spec.exchange.scopes; switch off "Always use lightweight access token" on {client}`},
+	{code: "invalid_target", reason: ReasonAudienceNotAvailable, hint: "the issuer does not give client {client} tokens for {audience}"}, // RFC 8693 §2.2.2
+	{code: "invalid_scope", reason: ReasonScopeInvalid, hint: "client {client} cannot ask for {scopes}: add the scope to its client scopes as optional, or correct the scopes of the grant"},
 
 	// The general: what a code means when its description is not known.
-	{op: opTokenExchange, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer has no standard token exchange: use Keycloak 26.2 or newer and do not disable its feature token-exchange-standard"},
-	{code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, class: Refused, hint: "the issuer does not offer this grant; switch the feature on there"},
-	{method: methodPrivateKeyJWT, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: keyHint},
-	{method: methodPrivateKeyJWT, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: keyHint},
-	{method: methodFederated, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: federatedHint},
-	{method: methodFederated, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: federatedHint},
-	{method: methodTLS, code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: tlsHint},
-	{method: methodTLS, code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: tlsHint},
-	{code: "unauthorized_client", reason: ReasonClientRejected, class: Refused, hint: "the client secret of {client} is wrong: copy it from its Credentials page, without a newline at its end"},
-	{code: "invalid_client", reason: ReasonClientRejected, class: Refused, hint: "client {client} does not exist in the realm, is disabled, or does not authenticate in this way"},
-	{op: opTokenExchange, code: "access_denied", reason: ReasonExchangeNotEnabled, class: Refused, hint: exchangeHint},
-	{op: opTokenExchange, code: "invalid_request", reason: ReasonSubjectTokenInvalid, class: Refused, hint: subjectHint},
-	{op: opTokenExchange, code: "invalid_grant", reason: ReasonSubjectTokenInvalid, class: Refused, hint: subjectHint},
-	{op: opTokenExchange, code: "invalid_token", reason: ReasonSubjectTokenInvalid, class: Refused, hint: subjectHint},
-	{code: "temporarily_unavailable", reason: ReasonIssuerUnreachable, class: Retry, hint: "the issuer is overloaded or in maintenance"},
-	{code: "server_error", reason: ReasonIssuerUnreachable, class: Retry, hint: "the issuer has an internal error; look at its log"},
-	{op: opDiscovery, reason: ReasonIssuerInvalid, class: Refused, hint: "the issuer URL must be the one of the realm, https://<host>/realms/<realm>, where its discovery document is found"},
-	{code: noCode, reason: ReasonIssuerInvalid, class: Refused, hint: "this is no answer of a token endpoint: correct the issuer URL, and look at the proxies on the way"},
-	{reason: ReasonRequestRefused, class: Refused, hint: "the issuer's log says more about client {client}"},
+	{op: opTokenExchange, code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, hint: "the issuer has no standard token exchange: use Keycloak 26.2 or newer and do not disable its feature token-exchange-standard"},
+	{code: "unsupported_grant_type", reason: ReasonGrantTypeUnsupported, hint: "the issuer does not offer this grant; switch the feature on there"},
+	{method: methodPrivateKeyJWT, code: "unauthorized_client", reason: ReasonClientRejected, hint: keyHint},
+	{method: methodPrivateKeyJWT, code: "invalid_client", reason: ReasonClientRejected, hint: keyHint},
+	{method: methodFederated, code: "unauthorized_client", reason: ReasonClientRejected, hint: federatedHint},
+	{method: methodFederated, code: "invalid_client", reason: ReasonClientRejected, hint: federatedHint},
+	{method: methodTLS, code: "unauthorized_client", reason: ReasonClientRejected, hint: tlsHint},
+	{method: methodTLS, code: "invalid_client", reason: ReasonClientRejected, hint: tlsHint},
+	{code: "unauthorized_client", reason: ReasonClientRejected, hint: "the client secret of {client} is wrong: copy it from its Credentials page, without a newline at its end"},
+	{code: "invalid_client", reason: ReasonClientRejected, hint: "client {client} does not exist in the realm, is disabled, or does not authenticate in this way"},
+	{op: opTokenExchange, code: "access_denied", reason: ReasonExchangeNotEnabled, hint: exchangeHint},
+	{op: opTokenExchange, code: "invalid_request", reason: ReasonSubjectTokenInvalid, hint: subjectHint},
+	{op: opTokenExchange, code: "invalid_grant", reason: ReasonSubjectTokenInvalid, hint: subjectHint},
+	{op: opTokenExchange, code: "invalid_token", reason: ReasonSubjectTokenInvalid, hint: subjectHint},
+	{code: "temporarily_unavailable", reason: ReasonIssuerUnreachable, hint: "the issuer is overloaded or in maintenance"},
+	{code: "server_error", reason: ReasonIssuerUnreachable, hint: "the issuer has an internal error; look at its log"},
+	{op: opDiscovery, reason: ReasonIssuerInvalid, hint: "the issuer URL must be the one of the realm, https://<host>/realms/<realm>, where its discovery document is found"},
+	{code: noCode, reason: ReasonIssuerInvalid, hint: "this is no answer of a token endpoint: correct the issuer URL, and look at the proxies on the way"},
+	{reason: ReasonRequestRefused, hint: "the issuer's log says more about client {client}"},
 }
 
 const (
@@ -166,14 +165,14 @@ func classify(a asked, ans answer, clean cleaner) *Error {
 	}
 	switch {
 	case ans.status >= 500:
-		e.Reason, e.Class, e.Hint = ReasonIssuerUnreachable, Retry, "the issuer, or a proxy before it, has a fault; look at its log"
+		e.Reason, e.Hint = ReasonIssuerUnreachable, "the issuer, or a proxy before it, has a fault; look at its log"
 		return e
 	case ans.status >= 300 && ans.status < 400:
-		e.Reason, e.Class, e.Hint = ReasonIssuerInvalid, Refused, redirectHint(ans.header, clean)
+		e.Reason, e.Hint = ReasonIssuerInvalid, redirectHint(ans.header, clean)
 		return e
 	}
 	r := rules[ruleFor(a, ans.status, code, ans.description)]
-	e.Reason, e.Class, e.Hint = r.reason, r.class, a.fill(r.hint)
+	e.Reason, e.Hint = r.reason, a.fill(r.hint)
 	return e
 }
 

@@ -83,7 +83,7 @@ func noAnswer(op string, err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
-	e := &Error{Op: op, Reason: ReasonIssuerUnreachable, Class: Retry}
+	e := &Error{Op: op, Reason: ReasonIssuerUnreachable}
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
 			e.cause = cause
@@ -91,16 +91,16 @@ func noAnswer(op string, err error) *Error {
 	}
 	switch {
 	case errors.Is(err, httpclient.ErrTooLarge):
-		e.Reason, e.Class = ReasonIssuerInvalid, Refused
+		e.Reason = ReasonIssuerInvalid
 		e.Description, e.Hint = "the answer is larger than 1 MiB", "the issuer URL leads to something that is not an issuer"
 	case errors.Is(err, httpclient.ErrInsecure):
-		e.Reason, e.Class = ReasonIssuerInvalid, Refused
+		e.Reason = ReasonIssuerInvalid
 		e.Description, e.Hint = "plain http is allowed to a loopback address only", "use https"
 	case errors.Is(err, httpclient.ErrForbiddenAddress):
-		e.Reason, e.Class = ReasonIssuerInvalid, Refused
+		e.Reason = ReasonIssuerInvalid
 		e.Description, e.Hint = "the host resolves to an address that no issuer has (link-local, metadata service)", "correct the issuer URL"
 	case errors.Is(err, httpclient.ErrPrivateAddress):
-		e.Reason, e.Class = ReasonIssuerInvalid, Refused
+		e.Reason = ReasonIssuerInvalid
 		e.Description, e.Hint = "the host resolves to a private address, and this operator does not connect to those (--deny-private-addresses)",
 			"name an issuer with a public address, or ask who runs the operator"
 	default:
@@ -109,7 +109,7 @@ func noAnswer(op string, err error) *Error {
 	if refused, is := errors.AsType[*httpclient.CertificateRefusedError](err); is {
 		e.Description, e.Hint = "the issuer ended the TLS handshake: "+refused.Alert.Error(), wantsCertificateHint
 		if op != opDiscovery && op != opVerify { // those two are asked for without a certificate
-			e.Reason, e.Class, e.Hint = ReasonClientRejected, Refused, certificateHint
+			e.Reason, e.Hint = ReasonClientRejected, certificateHint
 		}
 	}
 	return e

@@ -43,7 +43,7 @@ func NewVerifier(p *Provider, hc *http.Client) *Verifier {
 		var set struct{ Keys []json.RawMessage }
 		if json.Unmarshal(body, &set) != nil || set.Keys == nil {
 			return nil, &Error{
-				Op: op, Reason: ReasonIssuerUnreachable, Class: Retry, Status: resp.StatusCode,
+				Op: op, Reason: ReasonIssuerUnreachable, Status: resp.StatusCode,
 				Description: "the answer is no JSON Web Key Set", Hint: "look at what answers at the issuer's jwks_uri",
 			}
 		}
@@ -79,8 +79,8 @@ type Expect struct {
 // needs for the schedule and finds in Claims.IssuedAt. An exp that has passed is one, because no clock but ours
 // tells those who use the token when to stop.
 //
-// Errors: IssuerUnreachable, Throttled (Retry); TokenMalformed, TokenNotVerified, TokenWrongAudience, TokenExpired
-// (Refused); IssuerInvalid (Refused) where the key set is too large or redirected.
+// Errors: IssuerUnreachable, Throttled, TokenMalformed, TokenNotVerified, TokenWrongAudience, TokenExpired; IssuerInvalid
+// where the key set is too large or redirected.
 func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect) (_ *Claims, err error) {
 	ctx, end := stage.Begin(ctx, opVerify)
 	defer func() { end(err) }()
@@ -208,7 +208,7 @@ func checkKind(c *Claims, _ Expect) error {
 func checkTime(c *Claims, e Expect) error {
 	if !c.Expiry.After(e.Now) {
 		return &Error{
-			Op: opVerify, Reason: ReasonTokenExpired, Class: Refused,
+			Op: opVerify, Reason: ReasonTokenExpired,
 			Description: "the token expired at " + c.Expiry.UTC().Format(time.RFC3339) + ", our time is " + e.Now.UTC().Format(time.RFC3339),
 			Hint:        "compare the clocks of the issuer and of this cluster, and look at the client's access token lifespan",
 		}
@@ -231,7 +231,7 @@ func checkAudience(c *Claims, e Expect) error {
 	extra := slices.DeleteFunc(slices.Clone(c.Audience), func(a string) bool { return slices.Contains(e.Audience, a) })
 	wrong := func(what string, names []string, hint string) error {
 		return &Error{
-			Op: opVerify, Reason: ReasonTokenWrongAudience, Class: Refused,
+			Op: opVerify, Reason: ReasonTokenWrongAudience,
 			Description: cleaner{}.text("aud is [" + strings.Join(c.Audience, ", ") + "]: " + what + " " + strings.Join(names, ", ")), Hint: hint,
 		}
 	}
@@ -252,9 +252,9 @@ func checkClient(c *Claims, e Expect) error {
 }
 
 func malformed(description, hint string) *Error {
-	return &Error{Op: opVerify, Reason: ReasonTokenMalformed, Class: Refused, Description: description, Hint: hint}
+	return &Error{Op: opVerify, Reason: ReasonTokenMalformed, Description: description, Hint: hint}
 }
 
 func notVerified(description, hint string) *Error {
-	return &Error{Op: opVerify, Reason: ReasonTokenNotVerified, Class: Refused, Description: description, Hint: hint}
+	return &Error{Op: opVerify, Reason: ReasonTokenNotVerified, Description: description, Hint: hint}
 }

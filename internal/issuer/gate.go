@@ -132,7 +132,7 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.pause(resp.Header)
 	case resp.StatusCode >= http.StatusInternalServerError:
 		fault = &keycloak.Error{
-			Reason: keycloak.ReasonIssuerUnreachable, Class: keycloak.Retry, Status: resp.StatusCode,
+			Reason: keycloak.ReasonIssuerUnreachable, Status: resp.StatusCode,
 			Hint: "the issuer, or a proxy before it, has a fault; look at its log",
 		}
 	}
@@ -223,7 +223,7 @@ func (g *gate) pausing() error {
 		return nil
 	}
 	return &keycloak.Error{
-		Reason: keycloak.ReasonThrottled, Class: keycloak.Retry, Status: http.StatusTooManyRequests, RetryAfter: left,
+		Reason: keycloak.ReasonThrottled, Status: http.StatusTooManyRequests, RetryAfter: left,
 		Hint: "the issuer asked for a pause; lower the limits of the issuer object",
 	}
 }
@@ -234,7 +234,7 @@ func ownLimit(ctx context.Context, description string) error {
 		return context.Cause(ctx)
 	}
 	return &keycloak.Error{
-		Reason: keycloak.ReasonThrottled, Class: keycloak.Retry, Description: description, RetryAfter: maxQueue,
+		Reason: keycloak.ReasonThrottled, Description: description, RetryAfter: maxQueue,
 		Hint: "raise the limits of the issuer object if the issuer can bear it",
 	}
 }
