@@ -137,14 +137,9 @@ func digest(data map[string][]byte) string {
 // mintAppPassword gives the app password that is to be published: the one that is kept and was not published yet, so
 // that nothing is made twice, else a new one.
 func (r *GrantReconciler) mintAppPassword(ctx context.Context, g *gathered) (*minted, error) {
-	if _, err := r.Keys.Seal(offline.State{}); err != nil {
-		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "an app password has to be kept encrypted, to be deleted at Nextcloud one day: %v", err)
-	}
-	s := g.past.session
-	if s.unsaved {
-		if err := r.saveSession(ctx, g); err != nil {
-			return nil, err
-		}
+	s, err := r.savedSession(ctx, g)
+	if err != nil {
+		return nil, err
 	}
 	if m := g.waitingAppPassword(); m != nil {
 		return m, nil

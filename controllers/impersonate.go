@@ -27,7 +27,7 @@ func requestedSubject(grant *v1alpha1.TokenGrant) string {
 
 // mintImpersonated takes a token from the session of the requested user, and narrows it to the grant's audience.
 func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
-	if err := r.canKeep(); err != nil {
+	if err := r.canKeep(g.grant); err != nil {
 		return keycloak.Token{}, err
 	}
 	if err := r.endFormerSession(ctx, g); err != nil {

@@ -19,8 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/granttype"
@@ -154,8 +152,8 @@ func spread(view issuerView, by time.Duration) time.Duration {
 func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cache) error {
 	building := ctrl.NewControllerManagedBy(mgr).
 		For(r.New(), builder.WithPredicates(r.specChanged())).
-		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
-		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
+		WatchesRawSource(metadataSource(metadata, kindSecret, r.issuersReferringTo)).
+		WatchesRawSource(metadataSource(metadata, kindConfigMap, r.issuersReferringTo)).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{}))
 	return r.Shards.complete(building, r, r.kind(), r.all)
 }
@@ -169,14 +167,6 @@ func (r *IssuerReconciler) specChanged() predicate.Predicate {
 		r.Issuers.Registry.Forget(r.Issuers.view(e.Object).key())
 		return false
 	}}}
-}
-
-func (r *IssuerReconciler) metadataSource(metadata cache.Cache, kind string) source.Source {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-	return source.Kind(metadata, m, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
-		return r.issuersReferringTo(ctx, kind, o.Namespace, o.Name)
-	}))
 }
 
 func (r *IssuerReconciler) issuersReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {

@@ -55,9 +55,6 @@ func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1
 
 // mintOffline refreshes the session of a user and exchanges the answer, if that is asked for.
 func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
-	if err := r.canKeep(); err != nil {
-		return keycloak.Token{}, err
-	}
 	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return keycloak.Token{}, err

@@ -111,8 +111,11 @@ func (r *GrantReconciler) sessionChanged(ctx context.Context, grant *v1alpha1.To
 		cached.ResourceVersion != s.secret.ResourceVersion && !olderThan(cached.ResourceVersion, s.secret.ResourceVersion)
 }
 
-// savedSession gives the session, and saves first what a former mint could not.
+// savedSession gives the session of a grant that can keep the next one, and saves first what a former mint could not.
 func (r *GrantReconciler) savedSession(ctx context.Context, g *gathered) (*session, error) {
+	if err := r.canKeep(g.grant); err != nil {
+		return nil, err
+	}
 	s, err := r.session(ctx, g)
 	if err == nil && s.unsaved {
 		err = r.saveSession(ctx, g)
@@ -120,18 +123,23 @@ func (r *GrantReconciler) savedSession(ctx context.Context, g *gathered) (*sessi
 	return s, err
 }
 
-// canKeep says, before a session is opened or continued, whether its next refresh token could be kept.
-func (r *GrantReconciler) canKeep() error {
-	_, err := r.seal(offline.State{})
+// canKeep says, before a session is opened or continued or an app password is made, whether what comes with it could be
+// kept.
+func (r *GrantReconciler) canKeep(grant *v1alpha1.TokenGrant) error {
+	_, err := r.seal(grant, offline.State{})
 	return err
 }
 
-func (r *GrantReconciler) seal(s offline.State) ([]byte, error) {
+func (r *GrantReconciler) seal(grant *v1alpha1.TokenGrant, s offline.State) ([]byte, error) {
 	sealed, err := r.Keys.Seal(s)
-	if err != nil {
-		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "the session of this TokenGrant cannot be kept encrypted: %v", err)
+	if err == nil {
+		return sealed, nil
 	}
-	return sealed, nil
+	what := "the session of this TokenGrant cannot be kept encrypted"
+	if grant.Spec.AppPassword != nil {
+		what = "an app password has to be kept encrypted, to be deleted at Nextcloud one day"
+	}
+	return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "%s: %v", what, err)
 }
 
 // keep writes a new state before anything is done with what came with it. What could not be written stays in memory,
@@ -148,7 +156,7 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 	defer cancel()
 	s := g.past.session
 	s.Grant = sessionOf(g.grant)
-	sealed, err := r.seal(s.State)
+	sealed, err := r.seal(g.grant, s.State)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,10 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	namespaces := r.metadataSource(metadata, kindNamespace)
+	watched := func(kind string) source.Source {
+		return metadataSource(metadata, kind, r.grantsReferringTo, r.metadataTurned(kind))
+	}
+	namespaces := watched(kindNamespace)
 	if relabelled != nil {
 		namespaces = source.Channel(relabelled, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 			return r.grantsOfNamespace(ctx, o.GetName())
@@ -43,10 +46,10 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		Watches(&corev1.Secret{}, r.secretEvents()).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
-		WatchesRawSource(r.metadataSource(metadata, kindSecret)).
-		WatchesRawSource(r.metadataSource(metadata, kindConfigMap)).
+		WatchesRawSource(watched(kindSecret)).
+		WatchesRawSource(watched(kindConfigMap)).
 		WatchesRawSource(namespaces).
-		WatchesRawSource(r.metadataSource(metadata, kindServiceAccount)).
+		WatchesRawSource(watched(kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
 		WatchesRawSource(source.Func(r.keepQueue)).
@@ -127,17 +130,16 @@ func caReferences(ref *v1alpha1.CARef) []string {
 	return []string{ref.Kind + "/" + ref.Name}
 }
 
-// metadataSource watches the metadata of one kind.
-func (r *GrantReconciler) metadataSource(metadata cache.Cache, kind string) source.Source {
+// metadataSource watches the metadata of one kind, and wakes those who refer to what has changed.
+func metadataSource(
+	metadata cache.Cache, kind string, referring func(ctx context.Context, kind, namespace, name string) []ctrl.Request,
+	filters ...predicate.TypedPredicate[*metav1.PartialObjectMetadata],
+) source.Source {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-	toGrants := handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
-		if kind == kindNamespace {
-			return r.grantsOfNamespace(ctx, o.Name)
-		}
-		return r.grantsReferringTo(ctx, kind, o.Namespace, o.Name)
-	})
-	return source.Kind(metadata, m, toGrants, r.metadataTurned(kind))
+	return source.Kind(metadata, m, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
+		return referring(ctx, kind, o.Namespace, o.Name)
+	}), filters...)
 }
 
 // metadataTurned lets through what can matter to a grant: our own Secrets are watched by their content elsewhere, and
@@ -159,8 +161,12 @@ func (r *GrantReconciler) metadataTurned(kind string) predicate.TypedPredicate[*
 	}
 }
 
-// grantsReferringTo finds the grants of a Secret or ConfigMap: those that name it, and those whose issuer does.
+// grantsReferringTo finds the grants of a Secret or ConfigMap, those that name it and those whose issuer does, and those
+// of a Namespace.
 func (r *GrantReconciler) grantsReferringTo(ctx context.Context, kind, namespace, name string) []ctrl.Request {
+	if kind == kindNamespace {
+		return r.grantsOfNamespace(ctx, name)
+	}
 	ref := client.MatchingFields{refersTo: kind + "/" + name}
 	requests := r.grants(ctx, client.InNamespace(namespace), ref)
 	for _, view := range r.Issuers.referringTo(ctx, kind, namespace, name) {
