@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
+
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 )
 
 const (
@@ -56,7 +57,7 @@ func New(next http.RoundTripper, c clock.PassiveClock) *Gate {
 }
 
 // RoundTrip sends a request when there is a place for it, and fails with ErrBusy otherwise. The place is given back when
-// the body of the answer has been closed.
+// the body of the answer has been read or closed.
 func (g *Gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	leave, err := g.enter(req.Context())
 	if err != nil {
@@ -70,7 +71,7 @@ func (g *Gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		leave(err)
 		return nil, err
 	}
-	resp.Body = &body{ReadCloser: resp.Body, leave: leave}
+	resp.Body = httpclient.OnEnd(resp.Body, leave)
 	return resp, nil
 }
 
@@ -84,13 +85,10 @@ func (g *Gate) enter(ctx context.Context) (leave func(error), err error) {
 		return nil, err
 	}
 	g.begin()
-	var once sync.Once
 	return func(fault error) {
-		once.Do(func() {
-			g.places.Release(1)
-			g.end()
-			done(fault)
-		})
+		g.places.Release(1)
+		g.end()
+		done(fault)
 	}, nil
 }
 
@@ -133,24 +131,4 @@ func (g *Gate) end() {
 	defer g.mu.Unlock()
 	g.underWay--
 	g.progress = g.clock.Now()
-}
-
-// body gives the place back with its end.
-type body struct {
-	io.ReadCloser
-	leave func(error)
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.leave(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	b.leave(nil)
-	return err
 }

@@ -1,9 +1,9 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -136,12 +136,13 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 			Hint: "the issuer, or a proxy before it, has a fault; look at its log",
 		}
 	}
-	resp.Body = &body{ReadCloser: resp.Body, fault: fault, leave: leave}
+	// The place is kept until the answer is read: an issuer that stalls in the middle of its answers is as good as down.
+	resp.Body = httpclient.OnEnd(resp.Body, func(err error) { leave(cmp.Or(err, fault)) })
 	return resp, nil
 }
 
-// enter waits for a place and a turn. The returned function gives the place back and tells the breaker how
-// it went; only its first call counts.
+// enter waits for a place and a turn. The returned function, to be called once, gives the place back and tells the
+// breaker how it went.
 func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 	if g.breaker.State() == gobreaker.StateOpen {
 		return nil, g.down()
@@ -165,19 +166,16 @@ func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 		limits.places.Release(1)
 		return nil, err
 	}
-	var once sync.Once
 	return func(fault error) {
-		once.Do(func() {
-			limits.places.Release(1)
-			if fault != nil && errors.Is(ctx.Err(), context.Canceled) {
-				fault = errNoWord
-			} else if fault != nil && !errors.Is(fault, errNoWord) {
-				g.mu.Lock()
-				g.fault = fault
-				g.mu.Unlock()
-			}
-			done(fault)
-		})
+		limits.places.Release(1)
+		if fault != nil && errors.Is(ctx.Err(), context.Canceled) {
+			fault = errNoWord
+		} else if fault != nil && !errors.Is(fault, errNoWord) {
+			g.mu.Lock()
+			g.fault = fault
+			g.mu.Unlock()
+		}
+		done(fault)
 	}, nil
 }
 
@@ -237,28 +235,4 @@ func ownLimit(ctx context.Context, description string) error {
 		Reason: keycloak.ReasonThrottled, Description: description, RetryAfter: maxQueue,
 		Hint: "raise the limits of the issuer object if the issuer can bear it",
 	}
-}
-
-// body keeps the place of its request until the answer is read: an issuer that stalls in the middle of its
-// answers is as good as down.
-type body struct {
-	io.ReadCloser
-	fault error
-	leave func(error)
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.leave(b.fault)
-	case err != nil:
-		b.leave(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	b.leave(b.fault)
-	return b.ReadCloser.Close()
 }
