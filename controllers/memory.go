@@ -43,6 +43,9 @@ type remembered struct {
 	failure *plan.Failure
 	began   time.Time
 	tried   string
+	// judged is the generation of the grant whose templates were judged last, and misfit what is wrong with them.
+	judged int64
+	misfit error
 	// saved is the resourceVersion of the grant when its status was last written or found to be right.
 	saved string
 	// unsaved is an outcome that could not be written into the status.

@@ -188,6 +188,21 @@ func TestOneFaultPublishesNothing(t *testing.T) {
 	}
 }
 
+func BenchmarkValidate(b *testing.B) {
+	for name, templates := range map[string]map[string]string{
+		"default keys": nil,
+		"one template": {"config": "[nextcloud]\ntoken = {{ .AccessToken }}\nuntil = {{ .ExpiresAt }}\n"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := Validate(templates); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkRender(b *testing.B) {
 	content := Content{AccessToken: sensitive.New(strings.Repeat("x", 900)), TokenType: "Bearer", IssuedAt: time.Unix(1795426038, 0), ExpiresAt: time.Unix(1795426338, 0)}
 	for name, templates := range map[string]map[string]string{
