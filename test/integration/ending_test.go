@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,12 +27,13 @@ func (w *world) kept(g *v1alpha1.TokenGrant) *corev1.Secret {
 	return &s
 }
 
-// awaitNew asks for a new token and waits for it.
+// awaitNew asks for a new token, each time for another reason, and waits for the very one that was minted for it.
 func (w *world) awaitNew(g *v1alpha1.TokenGrant, why string) {
 	w.t.Helper()
-	before := string(w.published(g).Data["access_token"])
 	w.requestRefresh(g, why)
-	w.awaitSecret(g, "is new: "+why, func(s *corev1.Secret) bool { return string(s.Data["access_token"]) != before })
+	w.awaitSecret(g, "is new: "+why, func(s *corev1.Secret) bool {
+		return strings.Contains(s.Annotations[v1alpha1.PublishedAnnotation], fmt.Sprintf(`"request":%q`, why))
+	})
 }
 
 func (w *world) awaitUser(g *v1alpha1.TokenGrant, user string) {
