@@ -177,6 +177,7 @@ release: $(RELEASE_TOOLS)/complete chart-package ## Release the tag that is chec
 release-dry-run: $(RELEASE_TOOLS)/complete chart-package ## Build all of a release that needs no registry and no identity, into dist/
 	PATH="$(RELEASE_TOOLS):$$PATH" goreleaser check
 	PATH="$(RELEASE_TOOLS):$$PATH" goreleaser release --snapshot --clean --skip=publish,sign,docker
+	cp dist-chart/*.tgz dist
 	cd dist && sha256sum --check --quiet checksums.txt && echo "all files of dist/checksums.txt are what it says"
 
 .PHONY: chart-package
