@@ -4,10 +4,8 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,28 +66,13 @@ func TestNothingOfANodeIsLeftWhenItsProgramWasKilled(t *testing.T) {
 	sweepCgroups() // as the next node would
 	dir := filepath.Join(t.TempDir(), "node")
 	before := lookAround(t, dir)
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	parent := exec.CommandContext(t.Context(), executable)
-	parent.Env = append(os.Environ(), nodeParentVariable+"="+dir)
-	parent.Stderr = os.Stderr
-	if err := parent.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kill := startParent(t, nodeParentVariable, dir)
 	n := &Node{}
 	eventually(t, func(context.Context) bool { return n.read(stateFile(dir)) == nil })
 	if during := lookAround(t, dir); len(during.Cgroups) == len(before.Cgroups) || len(during.Interfaces) == len(before.Interfaces) {
 		t.Errorf("a node is to have interfaces and control groups: before %v, now %v", before, during)
 	}
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	var exit *exec.ExitError
-	if err := parent.Wait(); !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
+	kill()
 	var after machine
 	eventually(t, func(context.Context) bool {
 		_, err := os.Stat("/proc/" + strconv.Itoa(n.init))

@@ -135,30 +135,41 @@ func TestTwoKeycloaksRunAtOnceAndKeepTheirKeysOverARestart(t *testing.T) {
 
 func TestNothingOutlivesAProgramThatWasKilled(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "plane")
+	kill := startParent(t, parentVariable, dir)
+	var servers []Process
+	eventually(t, func(context.Context) bool {
+		var err error
+		servers, err = Processes(filepath.Dir(dir))
+		return err == nil && len(servers) == 3
+	})
+	kill()
+	for _, server := range servers {
+		eventually(t, func(context.Context) bool { return !server.Alive() })
+	}
+}
+
+// startParent runs this test binary as the program that a variable makes of it, and returns what kills it.
+func startParent(t *testing.T, variable, dir string) (kill func()) {
+	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	parent := exec.CommandContext(t.Context(), executable)
-	parent.Env = append(os.Environ(), parentVariable+"="+dir)
+	parent.Env = append(os.Environ(), variable+"="+dir)
 	parent.Stderr = os.Stderr
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var servers []Process
-	eventually(t, func(context.Context) bool {
-		servers, err = Processes(filepath.Dir(dir))
-		return err == nil && len(servers) == 3
-	})
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	var exit *exec.ExitError
-	if err := parent.Wait(); !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	for _, server := range servers {
-		eventually(t, func(context.Context) bool { return !server.Alive() })
+	return func() {
+		t.Helper()
+		if err := parent.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := parent.Wait(); !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
 	}
 }
 
