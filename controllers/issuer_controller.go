@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -154,7 +155,8 @@ func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cac
 		For(r.New(), builder.WithPredicates(r.specChanged())).
 		WatchesRawSource(metadataSource(metadata, kindSecret, r.issuersReferringTo)).
 		WatchesRawSource(metadataSource(metadata, kindConfigMap, r.issuersReferringTo)).
-		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{}))
+		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{RateLimiter: backoff()})
 	return r.Shards.complete(building, r, r.kind(), r.all)
 }
 

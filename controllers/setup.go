@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -96,7 +97,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
 		Shards: shards,
 	}
-	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, controller.Options{MaxConcurrentReconciles: o.Concurrency}); err != nil {
+	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff()}
+	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}
 	for _, create := range []func() client.Object{
@@ -115,6 +117,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue})
+}
+
+// maxBackoff bounds the pause before what has failed at the API server is tried again. The workqueue's own bound is a quarter
+// of an hour, which is longer than most tokens live.
+const maxBackoff = 30 * time.Second
+
+func backoff() workqueue.TypedRateLimiter[ctrl.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](5*time.Millisecond, maxBackoff)
 }
 
 // relabelling brings the namespaces whose labels have changed to an operator of some namespaces, which may only get

@@ -37,6 +37,9 @@ func ruled(rule func(w http.ResponseWriter, r *http.Request, next http.Handler))
 // pauses double from 0.8 s on, and each is made up to twice as long by dice. Refreshes that are due do not wait for it.
 const reflectorPause = 26 * time.Second
 
+// writeRetry is the longest pause of the workqueue before a write is tried again.
+const writeRetry = 30 * time.Second
+
 // apiServer are faults between one operator and the API server. Nothing can be said in a status meanwhile.
 var apiServer = []scenario{
 	{name: "API server cannot be reached for 20 s", setup: gated, blocks: true, hold: 20 * time.Second, step: reflectorPause, fault: func(w *world) func() {
@@ -207,6 +210,31 @@ func TestAPIServer(t *testing.T) {
 			s.run(t, 200+i)
 		})
 	}
+}
+
+// TestAPIServerGoneForAMinute cuts the operator off while the issuer makes a token for it. What it has then waits in its memory
+// for the Secret.
+func TestAPIServerGoneForAMinute(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{gated: true, life: 3 * time.Minute}) // so that no refresh is due meanwhile
+	w.begin()
+	w.issuer.Script(keycloaktest.Answer{Delay: 3 * time.Second, Forever: true})
+	asked := w.issuer.Count(keycloak.GrantTypeTokenExchange)
+	w.request("1")
+	w.eventually("the exchange", func() (bool, any) {
+		n := w.issuer.Count(keycloak.GrantTypeTokenExchange)
+		return n > asked, n
+	})
+	w.api.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	w.api.closeWatches()
+	time.Sleep(time.Minute)
+	if w.holds("1") {
+		t.Error("a token was published meanwhile: this row breaks nothing")
+	}
+	w.api.set(nil)
+	back := time.Now()
+	w.awaitWell("1")
+	w.judge(result{order: 219, scenario: "API server cannot be reached for 60 s, with a token on its way", Recovery: time.Since(back), Step: writeRetry})
 }
 
 // TestAPIServerRestart stops the API server and etcd, which have forgotten the changes of meanwhile when they are back: one
