@@ -24,6 +24,7 @@ import (
 )
 
 func main() {
+	withoutCore()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,32 +25,72 @@ import (
 // own, until it dies of it.
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setup{crashes: true})
-	w.begin()
-	p := w.boundaries.process
+	for i, row := range []struct {
+		name string
+		// limit binds a process, and gives what tells whether it died of that.
+		limit func(t *testing.T, p *process) (died func() error, err error)
+	}{
+		{"operator out of memory", limitData},
+		{"operator killed at its memory limit", limitGroup},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setup{crashes: true})
+			w.begin()
+			r := result{order: 290 + i, scenario: row.name, says: "the process ends", Step: processStart, allowed: promise{Crashes: 1}}
+			died, err := row.limit(t, w.boundaries.process)
+			if errors.Is(err, errNotHere) {
+				r.says = "not measured: " + err.Error()
+				w.judge(r)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			large := w.fill()
+			if err := died(); err != nil {
+				t.Error(err)
+			}
+			w.search(tail(t, w.boundaries.process.Logs()[0]))
+			w.request("1")
+			for i := range large {
+				w.delete(fmt.Sprint("large-", i))
+			}
+			gone := time.Now()
+			w.startAgain()
+			w.awaitWell("1")
+			r.Recovery = time.Since(gone)
+			w.judge(r)
+		})
+	}
+}
+
+// fill makes large Secrets until the process has ended, and says how many.
+func (w *world) fill() (n int) {
+	w.t.Helper()
+	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	for ; len(w.boundaries.process.PIDs()) > 0 && n < 40; n++ {
+		w.secret(fmt.Sprint("large-", n), map[string]string{"data": strings.Repeat("x", 900<<10)}, ours)
+	}
+	w.boundaries.process.awaitEnd(w)
+	return n
+}
+
+// limitData lets the kernel refuse more memory to the process, so that it ends by itself.
+func limitData(t *testing.T, p *process) (died func() error, err error) {
+	t.Helper()
 	for _, pid := range p.PIDs() {
 		limit := dataOf(t, pid) + 1<<20
 		if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-	n := 0
-	for ; len(p.PIDs()) > 0 && n < 40; n++ {
-		w.secret(fmt.Sprint("large-", n), map[string]string{"data": strings.Repeat("x", 900<<10)}, ours)
-	}
-	p.awaitEnd(w)
-	if log := tail(t, p.Logs()[0]); !strings.Contains(log, "out of memory") && !strings.Contains(log, "cannot allocate memory") {
-		t.Errorf("it did not die of want of memory: %s", log)
-	}
-	w.request("1")
-	for i := range n {
-		w.delete(fmt.Sprint("large-", i))
-	}
-	gone := time.Now()
-	w.startAgain()
-	w.awaitWell("1")
-	w.judge(result{order: 290, scenario: "operator out of memory", says: "the process ends", Recovery: time.Since(gone), Step: processStart, allowed: promise{Crashes: 1}})
+	return func() error {
+		if log := tail(t, p.Logs()[0]); !strings.Contains(log, "out of memory") && !strings.Contains(log, "cannot allocate memory") {
+			return fmt.Errorf("it did not die of want of memory: %s", log)
+		}
+		return nil
+	}, nil
 }
 
 // dataOf is how much writable memory a process has of its own.
@@ -114,7 +155,7 @@ func TestLeaseLostMidWrite(t *testing.T) {
 	arrived.Wait()
 	w.awaitWell("1")
 	w.judge(result{
-		order: 291, scenario: "lease lost while a Secret is written", says: "the process ends", Recovery: time.Since(gone),
+		order: 292, scenario: "lease lost while a Secret is written", says: "the process ends", Recovery: time.Since(gone),
 		Step:    15 * time.Second, // the lease
 		allowed: promise{Crashes: 1},
 	})
