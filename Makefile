@@ -17,7 +17,7 @@ TOOLS = $(CACHE)/tools/$(shell { cat hack/tools/go.mod hack/tools/go.sum; go env
 # The Keycloaks that are tested, the default one first.
 KEYCLOAK_VERSIONS = $(shell sed -n 's/.*-\([0-9.]*\)\.zip$$/\1/p' hack/stack/keycloak.sha256)
 # Packages whose tests start no servers.
-UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|faults|recipes|upgrade)(/|$$)'
+UNIT = go list ./... | grep -Ev '/test/(integration|e2e|bench|chart|faults|flood|recipes|upgrade)(/|$$)'
 
 .PHONY: help
 help: ## List the targets
@@ -119,7 +119,7 @@ test-race: ## Run the tests of code with goroutines with the race detector
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
 test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/keycloak ./test/integration ./test/observe ./test/recipes ./test/upgrade
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/flood ./test/keycloak ./test/integration ./test/observe ./test/recipes ./test/upgrade
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done

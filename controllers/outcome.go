@@ -32,6 +32,8 @@ type outcome struct {
 	// verdict is what Nextcloud said now about the token in the Secret, or about the first one, that it kept out;
 	// nil when it was not asked.
 	verdict *nextcloud.Verdict
+	// priority of the next look in the queue.
+	priority int
 }
 
 // maxGroups is how many groups a status shows. All of them count.

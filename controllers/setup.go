@@ -97,7 +97,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
 		Shards: shards,
 	}
-	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff()}
+	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff(), NewQueue: newFairQueue}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}

@@ -99,7 +99,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
 	}
 	// Without a priority the low one of the start would stay with a grant for good.
-	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(int)}, nil
+	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority)}, nil
 }
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
@@ -169,7 +169,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	}
 	switch {
 	case parked:
-		wait = sooner(wait, parkedRetry)
+		wait, out.priority = sooner(wait, g.lookAgain()), whoWaits
 	case decision.Mint: // What has failed need not wait: the issuer has come back meanwhile.
 		wait = time.Second
 	}
@@ -178,9 +178,6 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 
 // unseenRetry is the pause after gathering failed for something that no watch tells of: the file of encryption keys.
 const unseenRetry = time.Minute
-
-// parkedRetry is the pause after which who waits for a turn looks again, though nobody has called.
-const parkedRetry = 10 * time.Second
 
 // restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
 // else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.

@@ -2,12 +2,27 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	"github.com/tokengrant/tokengrant/internal/issuer"
+)
+
+const (
+	// parkedRetry is the pause after which who waits for a turn looks again, though nobody has called.
+	parkedRetry = 10 * time.Second
+	// looksApart is the pause between two such looks at one issuer, on average: ten thousand who wait must not fill the
+	// workers.
+	looksApart = 20 * time.Millisecond
+)
+
+// Priorities in the queue. All else has 0: what has changed, and what is due.
+const (
+	whoIsCalled = 1
+	whoWaits    = -1
 )
 
 // turn asks the issuer for a turn to mint. A grant that gets none is put back, and called when there is one: it keeps no
@@ -31,10 +46,15 @@ func (r *GrantReconciler) turn(g *gathered) bool {
 // hurry lets who is called pass those that will only take their place in the line.
 func (r *GrantReconciler) hurry(request ctrl.Request) {
 	if q, ok := r.queue.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
-		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(1)}, request)
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(whoIsCalled)}, request)
 		return
 	}
 	r.queue.Add(request)
+}
+
+// lookAgain is when a grant that was turned away looks again.
+func (g *gathered) lookAgain() time.Duration {
+	return max(parkedRetry, time.Duration(g.conn.Waiting())*looksApart)
 }
 
 // leave gives the turn back, once the issuer has answered.

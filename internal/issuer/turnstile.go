@@ -89,6 +89,13 @@ func (t *turnstile) enter(v Visitor) (leave func(), ok bool) {
 	return sync.OnceFunc(t.leave), true
 }
 
+// Waiting is how many have been turned away and not been called yet.
+func (i *Issuer) Waiting() int {
+	i.turnstile.mu.Lock()
+	defer i.turnstile.mu.Unlock()
+	return len(i.turnstile.where)
+}
+
 func (t *turnstile) leave() {
 	t.mu.Lock()
 	t.inside--
