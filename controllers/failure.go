@@ -11,6 +11,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -19,6 +20,8 @@ type failure struct {
 	reason     v1alpha1.Reason
 	message    string
 	retryAfter time.Duration
+	// notAsked says that the issuer was not even asked, because it is believed to be down.
+	notAsked bool
 }
 
 // Outcome is the reason, for metrics and traces.
@@ -36,7 +39,7 @@ func asFailure(err error) (*failure, error) {
 		return f, nil
 	}
 	if k, ok := errors.AsType[*keycloak.Error](err); ok {
-		return &failure{reason: k.Reason, message: k.Error(), retryAfter: k.RetryAfter}, nil
+		return &failure{reason: k.Reason, message: k.Error(), retryAfter: k.RetryAfter, notAsked: issuer.NotAsked(err)}, nil
 	}
 	return nil, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -61,7 +62,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if provider != nil {
+	if provider != nil && failed == nil {
 		failed = useless(provider)
 	}
 	observe(view, now, provider, failed)
@@ -73,12 +74,17 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	return ctrl.Result{RequeueAfter: next(view, failed)}, nil
 }
 
+// discover reads the document. It may be there while the last one who asked for a token got no answer.
 func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keycloak.Provider, error) {
 	connection, err := r.Issuers.connect(ctx, view)
 	if err != nil {
 		return nil, err
 	}
-	return connection.Discover(watched(ctx, r.Metrics, view.label()), true)
+	provider, err := connection.Discover(watched(ctx, r.Metrics, view.label()), true)
+	if doubt := connection.Doubt(); err == nil && doubt != nil {
+		return provider, failf(v1alpha1.ReasonIssuerUnreachable, "the issuer gives out its discovery document, but no tokens: %v", doubt)
+	}
+	return provider, err
 }
 
 // useless says that an issuer answers, and has nothing for grants without a user's login.
@@ -101,6 +107,10 @@ func observe(view issuerView, now time.Time, provider *keycloak.Provider, failed
 		at := seconds(now)
 		s.TokenEndpoint, s.GrantTypes, s.LastDiscovery = provider.TokenEndpoint, provider.GrantTypes, &at
 		s.TokenExchange = exchangeSupport(provider)
+	}
+	if known := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady); failed != nil && failed.notAsked &&
+		known != nil && known.Reason == failed.reason && known.ObservedGeneration == generation {
+		return // It has been said what the last one who asked has met.
 	}
 	if failed != nil {
 		setCondition(&s.Conditions, now, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, failed.reason, failed.message)

@@ -81,7 +81,7 @@ func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string)
 	ref := client.MatchingFields{refersTo: kind + "/" + name}
 	if i.worksIn(namespace) {
 		var list v1alpha1.TokenIssuerList
-		if err := i.Reader.List(ctx, &list, client.InNamespace(namespace), ref); err != nil {
+		if err := i.Reader.List(ctx, &list, client.InNamespace(namespace), ref, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenIssuers")
 		}
 		for n := range list.Items {
@@ -90,7 +90,7 @@ func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string)
 	}
 	if namespace == i.OperatorNamespace {
 		var list v1alpha1.ClusterTokenIssuerList
-		if err := i.Reader.List(ctx, &list, ref); err != nil {
+		if err := i.Reader.List(ctx, &list, ref, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot list ClusterTokenIssuers")
 		}
 		for n := range list.Items {
@@ -148,11 +148,11 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 	return connection, nil
 }
 
-func (i *Issuers) turned(view issuerView) func(bool) {
+func (i *Issuers) turned(view issuerView) func(issuer.News) {
 	if i.recovery == nil {
 		return nil
 	}
-	return func(answers bool) { i.recovery.turned(view, answers) }
+	return func(news issuer.News) { i.recovery.turned(view, news) }
 }
 
 func (v issuerView) key() string {

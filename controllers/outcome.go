@@ -52,7 +52,8 @@ func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {
 	switch {
 	case o.failed != nil:
 		last := s.LastAttempt
-		if o.failed.stalled() && s.ConsecutiveFailures > 0 && last != nil && last.Reason == o.failed.reason && last.Message == o.failed.message {
+		if same := s.ConsecutiveFailures > 0 && last != nil && last.Reason == o.failed.reason; same &&
+			(o.failed.notAsked || o.failed.stalled() && last.Message == o.failed.message) {
 			return // Nothing was tried, and nothing has changed.
 		}
 		s.ConsecutiveFailures = o.count

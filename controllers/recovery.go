@@ -10,13 +10,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/issuer"
 )
 
-// recovery tells who waits for an issuer that it has turned: gone, so that it is asked by one and not by all, or back, so
-// that nobody sits out the rest of a backoff. What does not fit into a channel is found by the timers.
+// recovery tells who waits for an issuer that it has turned: gone, so that it is asked by one and not by all; doubtful, so
+// that one tries; or back, so that nobody sits out the rest of a backoff. What does not fit into a channel is found by the
+// timers.
 type recovery struct {
 	issuers map[string]chan event.GenericEvent // by kind
-	grants  chan event.GenericEvent
+	// grants get the issuers that are back, tries those that are doubtful.
+	grants, tries chan event.GenericEvent
 }
 
 func newRecovery() *recovery {
@@ -26,12 +29,18 @@ func newRecovery() *recovery {
 			kindTokenIssuer: make(chan event.GenericEvent, room), kindClusterTokenIssuer: make(chan event.GenericEvent, room),
 		},
 		grants: make(chan event.GenericEvent, room),
+		tries:  make(chan event.GenericEvent, room),
 	}
 }
 
-func (r *recovery) turned(view issuerView, answers bool) {
-	send(r.issuers[view.kind], view.object)
-	if answers {
+func (r *recovery) turned(view issuerView, news issuer.News) {
+	switch news {
+	case issuer.Down:
+		send(r.issuers[view.kind], view.object)
+	case issuer.Doubtful:
+		send(r.tries, view.object)
+	case issuer.Back:
+		send(r.issuers[view.kind], view.object)
 		send(r.grants, view.object)
 	}
 }
@@ -45,20 +54,33 @@ func send(to chan<- event.GenericEvent, object client.Object) {
 
 // grantsWaitingFor finds the grants of an issuer that failed because it did not answer, or may have: what is due may have
 // failed a moment ago, and the cache does not show it yet. Least life left first.
-func (r *GrantReconciler) grantsWaitingFor(ctx context.Context, issuer client.Object) []ctrl.Request {
+func (r *GrantReconciler) grantsWaitingFor(ctx context.Context, of client.Object) []ctrl.Request {
+	now := r.Clock.Now()
+	return leastLifeFirst(r.grantsUsing(ctx, of, func(s *v1alpha1.TokenGrantStatus) bool {
+		return issuerSilent(s) || s.RefreshAt == nil || !now.Before(s.RefreshAt.Time)
+	}))
+}
+
+// grantToTry finds the grant that asks an issuer of which it is not known whether it still signs tokens.
+func (r *GrantReconciler) grantToTry(ctx context.Context, of client.Object) []ctrl.Request {
+	failed := leastLifeFirst(r.grantsUsing(ctx, of, issuerSilent))
+	return failed[:min(1, len(failed))]
+}
+
+// grantsUsing lists the grants of an issuer with a status of some kind, to be read only.
+func (r *GrantReconciler) grantsUsing(ctx context.Context, of client.Object, is func(*v1alpha1.TokenGrantStatus) bool) []v1alpha1.TokenGrant {
 	var list v1alpha1.TokenGrantList
-	ref := client.MatchingFields{refersTo: r.Issuers.view(issuer).kind + "/" + issuer.GetName()}
-	if err := r.List(ctx, &list, client.InNamespace(issuer.GetNamespace()), ref, client.UnsafeDisableDeepCopy); err != nil {
+	ref := client.MatchingFields{refersTo: r.Issuers.view(of).kind + "/" + of.GetName()}
+	if err := r.List(ctx, &list, client.InNamespace(of.GetNamespace()), ref, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
 		return nil
 	}
-	now := r.Clock.Now()
-	waiting := slices.DeleteFunc(slices.Clone(list.Items), func(g v1alpha1.TokenGrant) bool {
-		failed := isFailing(g.Status) && g.Status.LastAttempt.Reason == v1alpha1.ReasonIssuerUnreachable
-		due := g.Status.RefreshAt == nil || !now.Before(g.Status.RefreshAt.Time)
-		return !failed && !due || !r.Issuers.worksIn(g.Namespace)
-	})
-	return leastLifeFirst(waiting)
+	return slices.DeleteFunc(list.Items, func(g v1alpha1.TokenGrant) bool { return !r.Issuers.worksIn(g.Namespace) || !is(&g.Status) })
+}
+
+// issuerSilent says that a grant failed because its issuer did not answer.
+func issuerSilent(s *v1alpha1.TokenGrantStatus) bool {
+	return isFailing(*s) && s.LastAttempt.Reason == v1alpha1.ReasonIssuerUnreachable
 }
 
 // expiry orders grants by the life they have left; those without a token have none.
@@ -69,7 +91,8 @@ func expiry(g v1alpha1.TokenGrant) int64 {
 	return g.Status.Token.ExpiresAt.Unix()
 }
 
-// outlived says that a failure was the issuer's silence, and that it has answered since the attempt began.
+// outlived says that a failure was the issuer's silence, and that there has been a reason to ask again since the attempt
+// began.
 func (g *gathered) outlived(reason v1alpha1.Reason, began time.Time) bool {
 	return reason == v1alpha1.ReasonIssuerUnreachable && g.conn != nil && g.conn.RecoveredAt().After(began)
 }

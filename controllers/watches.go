@@ -44,14 +44,15 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	building := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
 		Watches(&corev1.Secret{}, r.secretEvents()).
-		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
-		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfIssuer), builder.WithPredicates(r.issuerTurned())).
+		Watches(&v1alpha1.TokenIssuer{}, r.issuerEvents()).
+		Watches(&v1alpha1.ClusterTokenIssuer{}, r.issuerEvents()).
 		WatchesRawSource(watched(kindSecret)).
 		WatchesRawSource(watched(kindConfigMap)).
 		WatchesRawSource(namespaces).
 		WatchesRawSource(watched(kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
+		WatchesRawSource(source.Channel(r.Issuers.recovery.tries, handler.EnqueueRequestsFromMapFunc(r.grantToTry))).
 		WatchesRawSource(source.Func(r.keepQueue)).
 		WithOptions(o)
 	return r.Shards.complete(building, r, kindTokenGrant, r.all)
@@ -130,13 +131,17 @@ func caReferences(ref *v1alpha1.CARef) []string {
 	return []string{ref.Kind + "/" + ref.Name}
 }
 
-// metadataSource watches the metadata of one kind, and wakes those who refer to what has changed.
+// metadataSource watches the metadata of one kind, and wakes those who refer to what has changed. At the start all are looked
+// at anyway.
 func metadataSource(
 	metadata cache.Cache, kind string, referring func(ctx context.Context, kind, namespace, name string) []ctrl.Request,
 	filters ...predicate.TypedPredicate[*metav1.PartialObjectMetadata],
 ) source.Source {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	filters = append(filters, predicate.TypedFuncs[*metav1.PartialObjectMetadata]{
+		CreateFunc: func(e event.TypedCreateEvent[*metav1.PartialObjectMetadata]) bool { return !e.IsInInitialList },
+	})
 	return source.Kind(metadata, m, handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, o *metav1.PartialObjectMetadata) []ctrl.Request {
 		return referring(ctx, kind, o.Namespace, o.Name)
 	}), filters...)
@@ -150,7 +155,7 @@ func (r *GrantReconciler) metadataTurned(kind string) predicate.TypedPredicate[*
 	}
 	return predicate.TypedFuncs[*metav1.PartialObjectMetadata]{
 		CreateFunc: func(e event.TypedCreateEvent[*metav1.PartialObjectMetadata]) bool {
-			return !e.IsInInitialList && relevant(e.Object) // At the start every grant is looked at anyway.
+			return relevant(e.Object)
 		},
 		UpdateFunc: func(e event.TypedUpdateEvent[*metav1.PartialObjectMetadata]) bool {
 			if kind == kindNamespace {
@@ -190,9 +195,7 @@ func (r *GrantReconciler) secretEvents() handler.EventHandler {
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
-			for _, request := range r.grantsOfSecret(ctx, e.Object) {
-				q.Add(request)
-			}
+			addAll(q, r.grantsOfSecret(ctx, e.Object))
 		},
 	}
 }
@@ -232,7 +235,7 @@ func (r *GrantReconciler) grants(ctx context.Context, namespace client.InNamespa
 	if !r.Issuers.worksIn(string(namespace)) {
 		return nil
 	}
-	options = append(options, namespace)
+	options = append(options, namespace, client.UnsafeDisableDeepCopy)
 	var list v1alpha1.TokenGrantList
 	if err := r.List(ctx, &list, options...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
@@ -252,16 +255,41 @@ func specOrRequest() predicate.Predicate {
 	}})
 }
 
-// issuerTurned passes what can matter to grants: another spec, or another Ready. Not every discovery.
-func (r *GrantReconciler) issuerTurned() predicate.Predicate {
-	ready := func(o client.Object) string {
-		c := meta.FindStatusCondition(r.Issuers.view(o).status.Conditions, v1alpha1.ConditionReady)
-		if c == nil {
-			return ""
-		}
-		return fmt.Sprint(c.Status, c.Reason, c.Message, c.ObservedGeneration)
+// issuerEvents wakes the grants of an issuer: all when its spec has changed; when its Ready has, those that have no token or
+// fail, but for its silence: of that, recovery tells. Tokens that live need nothing of it.
+func (r *GrantReconciler) issuerEvents() handler.EventHandler {
+	all := func(ctx context.Context, o client.Object, q queue) { addAll(q, r.grantsOfIssuer(ctx, o)) }
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if !e.IsInInitialList { // At the start every grant is looked at anyway.
+				all(ctx, e.Object, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			switch {
+			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration():
+				all(ctx, e.ObjectNew, q)
+			case r.ready(e.ObjectOld) != r.ready(e.ObjectNew):
+				addAll(q, leastLifeFirst(r.grantsUsing(ctx, e.ObjectNew, func(s *v1alpha1.TokenGrantStatus) bool {
+					return !issuerSilent(s) && (isFailing(*s) || s.RefreshAt == nil)
+				})))
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { all(ctx, e.Object, q) },
 	}
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return ready(e.ObjectOld) != ready(e.ObjectNew)
-	}})
+}
+
+// ready is the condition Ready of an issuer, without its times.
+func (r *GrantReconciler) ready(issuer client.Object) metav1.Condition {
+	c := meta.FindStatusCondition(r.Issuers.view(issuer).status.Conditions, v1alpha1.ConditionReady)
+	if c == nil {
+		return metav1.Condition{}
+	}
+	return metav1.Condition{Status: c.Status, Reason: c.Reason, Message: c.Message, ObservedGeneration: c.ObservedGeneration}
+}
+
+func addAll(q queue, requests []ctrl.Request) {
+	for _, request := range requests {
+		q.Add(request)
+	}
 }

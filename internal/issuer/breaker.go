@@ -1,14 +1,28 @@
 package issuer
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 )
 
+// News is how an issuer has turned.
+type News int
+
+const (
+	// Down: it is believed to be down, and is not asked for a while.
+	Down News = iota
+	// Doubtful: it gives out its documents, but the last one who asked it for a token got no answer. Somebody should try.
+	Doubtful
+	// Back: it answers again.
+	Back
+)
+
 // turn notes when the breaker opens and closes. A try that failed is no news.
-func (g *gate) turn(from, to gobreaker.State, tell func(answers bool)) {
+func (g *gate) turn(from, to gobreaker.State) {
 	g.mu.Lock()
 	switch to {
 	case gobreaker.StateOpen:
@@ -18,12 +32,46 @@ func (g *gate) turn(from, to gobreaker.State, tell func(answers bool)) {
 	case gobreaker.StateHalfOpen:
 	}
 	g.mu.Unlock()
-	if tell != nil && (to == gobreaker.StateClosed || from == gobreaker.StateClosed) {
-		tell(to == gobreaker.StateClosed)
+	switch {
+	case to == gobreaker.StateClosed:
+		g.tell(Back)
+	case from == gobreaker.StateClosed:
+		g.tell(Down)
 	}
 }
 
-// RecoveredAt is when the issuer answered again after it had been believed to be down; zero when it never was.
+// doubtful says that an answer to this request is no sign of life: it was another kind of request that failed. An issuer
+// whose database is gone still gives out its documents.
+func (g *gate) doubtful(method string) bool {
+	if g.breaker.State() != gobreaker.StateHalfOpen {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failing == http.MethodPost && method != http.MethodPost && g.clock.Since(g.failed) < doubtFor
+}
+
+// doubt lets somebody try who has failed.
+func (g *gate) doubt() {
+	g.mu.Lock()
+	g.recovered = g.clock.Now()
+	g.mu.Unlock()
+	g.tell(Doubtful)
+}
+
+// Doubt is what the last request for a token met, while the issuer gives out its documents and nobody has tried again; nil
+// when there is no doubt.
+func (i *Issuer) Doubt() error {
+	if !i.gate.doubtful(http.MethodGet) {
+		return nil
+	}
+	i.gate.mu.Lock()
+	defer i.gate.mu.Unlock()
+	return i.gate.fault
+}
+
+// RecoveredAt is when there was last a reason to ask the issuer again after it had been believed to be down: it answered, or
+// is doubtful. Zero when it never was down.
 func (i *Issuer) RecoveredAt() time.Time {
 	i.gate.mu.Lock()
 	defer i.gate.mu.Unlock()
@@ -36,6 +84,12 @@ type notAsked struct{ fault error }
 
 func (e *notAsked) Error() string { return fmt.Sprintf("not asked again yet: %v", e.fault) }
 func (e *notAsked) Unwrap() error { return e.fault }
+
+// NotAsked says that an error is of a request that was not sent, because the issuer is believed to be down.
+func NotAsked(err error) bool {
+	_, ok := errors.AsType[*notAsked](err)
+	return ok
+}
 
 func (g *gate) down() error {
 	g.mu.Lock()

@@ -29,6 +29,8 @@ const (
 	tripAfter = 5
 	// openFor is how long it stays open before one request tries again.
 	openFor = 2 * time.Second
+	// doubtFor is how long nobody has asked for a token in vain when an issuer is believed again for its documents only.
+	doubtFor = time.Minute
 	// maxQueue is the longest a request waits for its turn. The rest of its timeout is the issuer's.
 	maxQueue = 5 * time.Second
 	// A 429 stops all requests for as long as its Retry-After says, within these bounds.
@@ -42,12 +44,15 @@ type gate struct {
 	clock   clock.PassiveClock
 	limits  atomic.Pointer[limits]
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	tell    func(News)
 
 	mu        sync.Mutex
 	paused    time.Time // no request before it
 	opened    time.Time // when the breaker opened last
-	recovered time.Time // when it closed last
+	recovered time.Time // when it closed last, or became doubtful
 	fault     error     // what the last request without a usable answer met
+	failing   string    // the method of that request
+	failed    time.Time // when it did
 }
 
 // passage is a transport through the gate. A connection has one client certificate, or none, for its life: each has a
@@ -70,14 +75,17 @@ type limits struct {
 var errNoWord = errors.New("no word about the issuer")
 
 func newGate(c Config) *gate {
-	g := &gate{clock: c.Clock}
+	g := &gate{clock: c.Clock, tell: c.Turned}
+	if g.tell == nil {
+		g.tell = func(News) {}
+	}
 	g.setLimits(c)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		MaxRequests:   1,
 		Timeout:       openFor,
 		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNoWord) },
-		OnStateChange: func(_ string, from, to gobreaker.State) { g.turn(from, to, c.Turned) },
+		OnStateChange: func(_ string, from, to gobreaker.State) { g.turn(from, to) },
 	})
 	return g
 }
@@ -108,7 +116,7 @@ func orDefault[T int | float64](value, fallback T) T {
 }
 
 func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
-	leave, err := p.enter(req.Context())
+	leave, err := p.enter(req)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -143,7 +151,8 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // enter waits for a place and a turn. The returned function, to be called once, gives the place back and tells the
 // breaker how it went.
-func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
+func (g *gate) enter(req *http.Request) (leave func(fault error), err error) {
+	ctx := req.Context()
 	if g.breaker.State() == gobreaker.StateOpen {
 		return nil, g.down()
 	}
@@ -168,15 +177,27 @@ func (g *gate) enter(ctx context.Context) (leave func(fault error), err error) {
 	}
 	return func(fault error) {
 		limits.places.Release(1)
-		if fault != nil && errors.Is(ctx.Err(), context.Canceled) {
-			fault = errNoWord
-		} else if fault != nil && !errors.Is(fault, errNoWord) {
-			g.mu.Lock()
-			g.fault = fault
-			g.mu.Unlock()
+		switch {
+		case fault == nil && g.doubtful(req.Method):
+			done(errNoWord)
+			g.doubt()
+		case fault != nil && errors.Is(ctx.Err(), context.Canceled):
+			done(errNoWord)
+		default:
+			g.note(fault, req.Method)
+			done(fault)
 		}
-		done(fault)
 	}, nil
+}
+
+// note keeps what a request met, for those who will not be let in.
+func (g *gate) note(fault error, method string) {
+	if fault == nil || errors.Is(fault, errNoWord) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fault, g.failing, g.failed = fault, method, g.clock.Now()
 }
 
 // queue waits for a place and a turn.

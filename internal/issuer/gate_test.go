@@ -52,8 +52,10 @@ func newWire(c Config) (*wire, passage) {
 }
 
 // ask sends one request and reads its answer.
-func ask(ctx context.Context, g passage) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://id.example.com/", http.NoBody)
+func ask(ctx context.Context, g passage) error { return send(ctx, g, http.MethodPost) }
+
+func send(ctx context.Context, g passage, method string) error {
+	req, err := http.NewRequestWithContext(ctx, method, "https://id.example.com/", http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -135,8 +137,8 @@ func (s stalled) Close() error             { return nil }
 
 func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []bool
-		w, g := newWire(Config{Turned: func(answers bool) { told = append(told, answers) }})
+		var told []News
+		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
 		w.refuses()
 		for range 3 * tripAfter {
 			_ = ask(t.Context(), g)
@@ -148,11 +150,66 @@ func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
 		if err := ask(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(told, []bool{false, true}) {
+		if !slices.Equal(told, []News{Down, Back}) {
 			t.Errorf("told %v, want once that it is down and once that it is back", told)
 		}
 		if got := (&Issuer{gate: g.gate}).RecoveredAt(); got.Before(back) {
 			t.Errorf("recovered at %v, want %v", got, back)
+		}
+	})
+}
+
+func TestDocumentsAreNoSignThatTokensAreSigned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []News
+		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
+		i := &Issuer{gate: g.gate}
+		w.answers(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				return nil, syscall.ECONNRESET
+			}
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		})
+		many(t.Context(), g, tripAfter)
+		for range 10 {
+			time.Sleep(openFor + time.Millisecond)
+			if err := send(t.Context(), g, http.MethodGet); err != nil {
+				t.Fatal(err)
+			}
+			if got := i.Doubt(); !errors.Is(got, syscall.ECONNRESET) {
+				t.Errorf("doubt %v, want what the last request for a token met", got)
+			}
+			before := w.requests.Load()
+			many(t.Context(), g, 50)
+			if tries := w.requests.Load() - before; tries != 1 {
+				t.Errorf("%d tries, want 1", tries)
+			}
+		}
+		want := append([]News{Down}, slices.Repeat([]News{Doubtful}, 10)...)
+		if !slices.Equal(told, want) {
+			t.Errorf("told %v, want that it is down, and then each time that it is doubtful", told)
+		}
+		w.gives(http.StatusOK)
+		time.Sleep(openFor + time.Millisecond)
+		if err := ask(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		if i.Doubt() != nil || !slices.Equal(told, append(want, Back)) {
+			t.Errorf("told %v and in doubt for %v, want it back and no doubt", told, i.Doubt())
+		}
+	})
+}
+
+func TestDocumentsCountWhenNobodyHasAskedForATokenForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []News
+		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
+		w.refuses()
+		many(t.Context(), g, tripAfter)
+		w.gives(http.StatusOK)
+		time.Sleep(doubtFor)
+		if err := send(t.Context(), g, http.MethodGet); err != nil || !slices.Equal(told, []News{Down, Back}) {
+			t.Errorf("told %v (%v), want that it is back", told, err)
 		}
 	})
 }

@@ -51,9 +51,9 @@ type Config struct {
 
 	Clock clock.PassiveClock // the real one when nil
 
-	// Turned, when set, is told when the issuer is believed to be down, and when it answers again. It must not block.
+	// Turned, when set, is told when the issuer turns. It must not block.
 	// It counts only for a new Issuer.
-	Turned func(answers bool)
+	Turned func(News)
 }
 
 // sameConnection reports whether two configurations differ at most in their limits.
