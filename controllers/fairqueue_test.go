@@ -41,8 +41,8 @@ func TestACrowdLetsOthersPass(t *testing.T) {
 		q.Add(requestFor("many", i))
 	}
 	q.Add(requestFor("few", 0))
-	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(whoIsCalled)}, requestFor("called", 0))
-	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(whoWaits)}, requestFor("waits", 0))
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priorityCalled)}, requestFor("called", 0))
+	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priorityWaiting)}, requestFor("waits", 0))
 	got := take(q, 3*crowd+3)
 	want := []string{"called"}
 	for range crowd {

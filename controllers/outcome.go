@@ -32,8 +32,8 @@ type outcome struct {
 	// verdict is what Nextcloud said now about the token in the Secret, or about the first one, that it kept out;
 	// nil when it was not asked.
 	verdict *nextcloud.Verdict
-	// priority of the next look in the queue.
-	priority int
+	// parked says that the issuer has no turn for the grant yet.
+	parked bool
 }
 
 // maxGroups is how many groups a status shows. All of them count.

@@ -83,6 +83,42 @@ func said(s v1alpha1.TokenGrantStatus) []string {
 	return lines
 }
 
+func TestWhoHoldsATokenIsServedFirst(t *testing.T) {
+	for name, tc := range map[string]struct {
+		outcome outcome
+		want    int
+	}{
+		"a token that lives":                          {holding(), priorityHolding},
+		"a token that lives and cannot be refreshed":  {and(holding(), failing(v1alpha1.ReasonIssuerUnreachable)), priorityHolding},
+		"no token yet":                                {empty(), 0},
+		"a token that lives, and no turn for another": {and(holding(), func(o *outcome) { o.parked = true }), priorityWaiting},
+		"no token, and none to be had":                {and(empty(), failing(v1alpha1.ReasonClientRejected)), priorityFailing},
+	} {
+		if got := tc.outcome.priority(); got != tc.want {
+			t.Errorf("%s: priority %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
+func TestAnIssuerThatIsNotAskedLeavesTheStatusAsItIs(t *testing.T) {
+	unreachable := and(empty(), failing(v1alpha1.ReasonIssuerUnreachable))
+	once := after(unreachable)
+	again := and(unreachable, func(o *outcome) {
+		o.now, o.count = noon.Add(time.Minute), 2
+		o.failed = &failure{reason: v1alpha1.ReasonIssuerUnreachable, message: "not asked again yet", notAsked: true}
+	})
+	if diff := cmp.Diff(once, after(unreachable, again)); diff != "" {
+		t.Errorf("the status changed (-before +after):\n%s", diff)
+	}
+	if got := after(again).LastAttempt; got == nil || got.Reason != v1alpha1.ReasonIssuerUnreachable {
+		t.Errorf("last attempt %v of a grant that knew nothing of it, want IssuerUnreachable", got)
+	}
+	rejected := and(empty(), failing(v1alpha1.ReasonClientRejected))
+	if got := after(rejected, again).LastAttempt.Reason; got != v1alpha1.ReasonIssuerUnreachable {
+		t.Errorf("last attempt %s of a grant that had failed otherwise, want IssuerUnreachable", got)
+	}
+}
+
 func TestConditions(t *testing.T) {
 	const (
 		enough   = "LifetimeSufficient=True TokenLifetimeSufficient"

@@ -98,8 +98,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if wait > 0 {
 		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
 	}
-	// Without a priority the low one of the start would stay with a grant for good.
-	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority)}, nil
+	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority())}, nil
 }
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
@@ -137,11 +136,11 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	out, parked := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}, false
+	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
 	switch {
 	case missing != nil:
 	case decision.Mint && !r.turn(g):
-		parked = true
+		out.parked = true
 	case decision.Mint:
 		defer g.leave()
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.renew))
@@ -168,8 +167,8 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		wait = unseenRetry
 	}
 	switch {
-	case parked:
-		wait, out.priority = sooner(wait, g.lookAgain()), whoWaits
+	case out.parked:
+		wait = sooner(wait, g.lookAgain())
 	case decision.Mint: // What has failed need not wait: the issuer has come back meanwhile.
 		wait = time.Second
 	}

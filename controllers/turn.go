@@ -19,11 +19,28 @@ const (
 	looksApart = 20 * time.Millisecond
 )
 
-// Priorities in the queue. All else has 0: what has changed, and what is due.
+// Priorities in the queue, where those that were just applied or changed have 0, or less where their namespace has many of
+// them. Neither the failures of some nor those who wait delay refreshes of others, however many they are.
 const (
-	whoIsCalled = 1
-	whoWaits    = -1
+	priorityCalled  = 2 // has a turn at its issuer
+	priorityHolding = 1 // holds a token that will expire
+	priorityWaiting = -1
+	priorityFailing = -1
 )
+
+// priority is that of the next reconcile. Without one, the low one that a grant has at the start would stay for good.
+func (o outcome) priority() int {
+	switch {
+	case o.parked:
+		return priorityWaiting
+	case o.usable:
+		return priorityHolding
+	case o.failed != nil:
+		return priorityFailing
+	default:
+		return 0
+	}
+}
 
 // turn asks the issuer for a turn to mint. A grant that gets none is put back, and called when there is one: it keeps no
 // worker from the grants of other issuers. The grants of a namespace wait for each other only, the first tokens apart from
@@ -46,7 +63,7 @@ func (r *GrantReconciler) turn(g *gathered) bool {
 // hurry lets who is called pass those that will only take their place in the line.
 func (r *GrantReconciler) hurry(request ctrl.Request) {
 	if q, ok := r.queue.(priorityqueue.PriorityQueue[ctrl.Request]); ok {
-		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(whoIsCalled)}, request)
+		q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priorityCalled)}, request)
 		return
 	}
 	r.queue.Add(request)
