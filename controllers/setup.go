@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"unique"
 
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
@@ -52,11 +53,10 @@ type Options struct {
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
 func CacheOptions(namespaces []string) cache.Options {
-	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
 		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: ours}},
+		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.SelectorFromSet(ours)}},
 	}
 }
 
@@ -158,26 +158,37 @@ func metadataCache(mgr ctrl.Manager, o Options) (cache.Cache, error) {
 	return c, mgr.Add(c)
 }
 
-// trim leaves of an object's metadata what is looked at, so that foreign Secrets cost next to nothing.
+// trim leaves of an object's metadata what is looked at, so that foreign Secrets cost next to nothing: the cluster may have
+// many more of them than grants.
 func trim(object any) (any, error) {
 	m, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return object, nil
 	}
-	allowed, annotated := m.Annotations[v1alpha1.AllowTokenRequestAnnotation]
-	m.ManagedFields, m.Annotations, m.OwnerReferences, m.Finalizers = nil, nil, nil, nil
-	if annotated {
-		m.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: allowed}
+	kept := metav1.PartialObjectMetadata{
+		TypeMeta: metav1.TypeMeta{APIVersion: shared(m.APIVersion), Kind: shared(m.Kind)},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: shared(m.Namespace), Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		},
 	}
-	if m.Kind != kindNamespace {
-		managed := m.Labels[v1alpha1.ManagedByLabel]
-		m.Labels = nil
-		if managed != "" {
-			m.Labels = map[string]string{v1alpha1.ManagedByLabel: managed}
-		}
+	if allowed, ok := m.Annotations[v1alpha1.AllowTokenRequestAnnotation]; ok {
+		kept.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: allowed}
 	}
+	switch {
+	case m.Kind == kindNamespace:
+		kept.Labels = m.Labels
+	case m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue:
+		kept.Labels = ours
+	}
+	*m = kept
 	return m, nil
 }
+
+// ours are the labels that count of the Secrets that the operator writes, one map for all: maps are large.
+var ours = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+
+// shared gives one copy of a word that many objects have.
+func shared(word string) string { return unique.Make(word).Value() }
 
 func byNamespace(names []string) map[string]cache.Config {
 	if len(names) == 0 {
