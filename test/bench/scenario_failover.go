@@ -11,6 +11,9 @@ import (
 	"github.com/tokengrant/tokengrant/hack/stack"
 )
 
+// warm is after how long a standby is warm, and a mint too many would have been seen.
+const warm = 10 * time.Second
+
 // failover restarts the manager, and kills the leader beside a warm standby, while all tokens live long: each mint
 // that follows is one too many.
 func failover(ctx context.Context, w *world, o options, t *table) error {
@@ -25,7 +28,7 @@ func failover(ctx context.Context, w *world, o options, t *table) error {
 	if _, err := w.manager(ctx); err != nil {
 		return err
 	}
-	if err := pause(ctx, calm); err != nil { // until the standby is warm
+	if err := pause(ctx, warm); err != nil {
 		return err
 	}
 	taken, err := w.takeover(ctx, first.Stop)
@@ -37,7 +40,7 @@ func failover(ctx context.Context, w *world, o options, t *table) error {
 	if _, err := w.manager(ctx); err != nil {
 		return err
 	}
-	if err := pause(ctx, calm); err != nil {
+	if err := pause(ctx, warm); err != nil {
 		return err
 	}
 	if taken, err = w.takeover(ctx, second.Kill); err != nil {
@@ -56,7 +59,7 @@ func failover(ctx context.Context, w *world, o options, t *table) error {
 	}
 	cold := time.Since(begin)
 	t.goal(fmt.Sprintf("cold start with %d grants until a new grant is Ready", o.n), short(cold), "≤ 15 s", cold <= 15*time.Second)
-	if err := pause(ctx, calm); err != nil {
+	if err := pause(ctx, warm); err != nil {
 		return err
 	}
 	extra := w.endpoint.counts().since(asked).exchanges - 3 // the three new grants

@@ -31,6 +31,10 @@ func neighbours(ctx context.Context, w *world, o options, t *table) error {
 			return err
 		}
 	}
+	applied, err := w.latenessOf(ctx, o)
+	if err != nil {
+		return err
+	}
 	beside, err := w.latenessOf(ctx, o)
 	if err != nil {
 		return err
@@ -39,23 +43,36 @@ func neighbours(ctx context.Context, w *world, o options, t *table) error {
 	// A second more on both sides: alone they are late by next to nothing, and its multiples say nothing.
 	t.ratio("lateness of the good ones (99 %) + 1 s, floor: alone", max(beside.p99, 0)+time.Second, max(alone.p99, 0)+time.Second, 1.2)
 	t.ratio("the same of the median", max(beside.p50, 0)+time.Second, max(alone.p50, 0)+time.Second, 0)
-	t.goal("good tokens that expired", fmt.Sprint(beside.expired), "0", beside.expired == 0)
+	t.ratio("the same (99 %) while the bad ones are applied", max(applied.p99, 0)+time.Second, max(alone.p99, 0)+time.Second, 0)
+	t.add("API writes a second: alone, while they are applied, beside them", fmt.Sprintf("%.0f, %.0f, %.0f", alone.writes, applied.writes, beside.writes))
+	t.goal("good tokens that expired", fmt.Sprint(applied.expired+beside.expired), "0", applied.expired+beside.expired == 0)
 	return nil
 }
 
 type lateStats struct {
 	p50, p99 time.Duration
 	expired  int
+	// writes are those of all to the API server, a second.
+	writes float64
 }
 
-// latenessOf watches the namespace "good" for a life.
+// latenessOf watches the namespace "good" for one and a half lives.
 func (w *world) latenessOf(ctx context.Context, o options) (lateStats, error) {
 	w.seen.record()
-	if err := pause(ctx, o.life*3/2); err != nil {
+	before, err := w.apiRequests(ctx)
+	if err != nil {
+		return lateStats{}, err
+	}
+	during := o.life * 3 / 2
+	if err := pause(ctx, during); err != nil {
+		return lateStats{}, err
+	}
+	after, err := w.apiRequests(ctx)
+	if err != nil {
 		return lateStats{}, err
 	}
 	var late []time.Duration
-	s := lateStats{expired: w.seen.dead("good")}
+	s := lateStats{expired: w.seen.dead("good"), writes: float64(after.since(before, "POST", "PUT", "PATCH", "APPLY")) / during.Seconds()}
 	for _, c := range w.seen.record() {
 		if c.namespace != "good" {
 			continue
