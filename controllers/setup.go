@@ -56,8 +56,21 @@ func CacheOptions(namespaces []string) cache.Options {
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
 		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: labels.SelectorFromSet(ours)}},
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}:       {Label: labels.SelectorFromSet(ours)},
+			&v1alpha1.TokenGrant{}: {Transform: withoutApplied},
+		},
 	}
+}
+
+// withoutApplied leaves out of a grant what is of no use here: who wrote which field, and the copy of all of it that kubectl
+// apply keeps. Grants are only ever patched, so that nothing is lost.
+func withoutApplied(object any) (any, error) {
+	if g, ok := object.(*v1alpha1.TokenGrant); ok {
+		g.ManagedFields = nil
+		delete(g.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
 }
 
 // Setup registers all controllers with a manager.

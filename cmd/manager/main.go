@@ -54,6 +54,9 @@ func run() error {
 		return fmt.Errorf("building the manager: %w", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
+	if os.Getenv("GOGC") == "" {
+		defer thrifty()()
+	}
 	setup := o.controllers()
 	if setup.Shards, err = o.holder(config); err != nil {
 		return err
