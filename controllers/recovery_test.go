@@ -17,8 +17,8 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-// crowd are grants of one issuer in all states that count.
-func crowd(t *testing.T) (*GrantReconciler, *v1alpha1.TokenIssuer) {
+// oneInEachState gives grants of one issuer in all states that count.
+func oneInEachState(t *testing.T) (*GrantReconciler, *v1alpha1.TokenIssuer) {
 	t.Helper()
 	of := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "kc", Generation: 1}}
 	objects := []client.Object{of}
@@ -60,14 +60,14 @@ func named(requests []ctrl.Request) (names []string) {
 }
 
 func TestADoubtfulIssuerIsTriedByTheOneWithTheLeastLifeOfThoseThatFailed(t *testing.T) {
-	r, of := crowd(t)
+	r, of := oneInEachState(t)
 	if diff := cmp.Diff([]string{"silent"}, named(r.grantToTry(t.Context(), of))); diff != "" {
 		t.Errorf("tried by (-want +got):\n%s", diff)
 	}
 }
 
 func TestAnIssuerThatIsBackWakesWhoeverIsDueOrFailedForItsSilence(t *testing.T) {
-	r, of := crowd(t)
+	r, of := oneInEachState(t)
 	want := []string{"new", "not-ready", "silent", "due", "silent-with-more-life"}
 	if diff := cmp.Diff(want, named(r.grantsWaitingFor(t.Context(), of))); diff != "" {
 		t.Errorf("woken (-want +got):\n%s", diff)
@@ -87,7 +87,7 @@ func TestAnIssuerWakesOnlyTheGrantsThatItsChangeMatters(t *testing.T) {
 		"another discovery": {func(o *v1alpha1.TokenIssuer) { o.Status.LastDiscovery = new(metav1.NewTime(noon)) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, before := crowd(t)
+			r, before := oneInEachState(t)
 			after := before.DeepCopy()
 			tc.change(after)
 			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
