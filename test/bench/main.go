@@ -2,7 +2,7 @@
 // signs real JWTs. Each figure stands beside its floor: a bare loop in a process of its own that sends the same requests and
 // makes the same writes, in the same run on the same machine. What two machines say can be compared by the ratios only.
 //
-//	go run ./test/bench [-n 1000] [-life 30s] [-json FILE] [scenario...]
+//	go run ./test/bench [-n 1000] [-life 30s] [-json FILE] [-manager-flag=--max-concurrent-reconciles=8] [scenario...]
 //
 // Without names all run but "writes", which compares forms of writing and no operator.
 package main
@@ -34,6 +34,8 @@ type options struct {
 	json    string
 	// profile is a folder for profiles of the manager; none when empty.
 	profile string
+	// flags of the manager beside its defaults.
+	flags []string
 }
 
 // scenario is measured in a world of its own.
@@ -138,6 +140,10 @@ func parse(args []string) (options, []string, error) {
 	flags.DurationVar(&o.outage, "outage", 10*time.Second, "how long the issuer is down")
 	flags.IntVar(&o.foreign, "foreign", 5000, "unrelated Secrets of 4 KB in the cluster")
 	flags.StringVar(&o.json, "json", "", "also write the tables to this file")
+	flags.Func("manager-flag", "give the manager this flag, as --max-concurrent-reconciles=8; may be repeated", func(f string) error {
+		o.flags = append(o.flags, f)
+		return nil
+	})
 	flags.StringVar(&o.profile, "profile", "", "also write profiles of the manager in steady state to this folder")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err

@@ -33,9 +33,9 @@ func newClient(config *rest.Config) (client.Client, error) {
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
-	w := &world{}
+	w := &world{flags: o.flags}
 	if o.profile != "" {
-		w.flags = []string{"--profiling"}
+		w.flags = append(w.flags, "--profiling")
 	}
 	if err := w.build(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
