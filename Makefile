@@ -140,8 +140,8 @@ faults: servers ## Break one thing after the other while the operator works, and
 	cd test/faults && go test -count=1 -timeout=30m -tags=integration $(TESTFLAGS)
 
 # What to scale the load by, and which scenarios to run; all of them when empty.
-N ?= 1000
-LIFE ?= 30s
+N ?= 500
+LIFE ?= 20s
 SCENARIOS ?=
 .PHONY: bench
 bench: servers ## Measure the operator under load beside a bare loop: N=10000 LIFE=300s SCENARIOS="burst steady"

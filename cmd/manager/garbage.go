@@ -12,7 +12,7 @@ const (
 	// garbageAtStart is less: filling the caches and looking at every grant leaves several times what stays.
 	garbageAtStart = 25
 	// startFor is how long that takes with some ten thousand grants.
-	startFor = 30 * time.Second
+	startFor = 20 * time.Second
 )
 
 // thrifty collects garbage more often than Go does by itself, and gives back what the start has left, which Go would do

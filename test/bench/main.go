@@ -2,7 +2,7 @@
 // signs real JWTs. Each figure stands beside its floor: a bare loop in a process of its own that sends the same requests and
 // makes the same writes, in the same run on the same machine. What two machines say can be compared by the ratios only.
 //
-//	go run ./test/bench [-n 1000] [-life 30s] [-json FILE] [-manager-flag=--max-concurrent-reconciles=8] [scenario...]
+//	go run ./test/bench [-n 500] [-life 20s] [-json FILE] [-manager-flag=--max-concurrent-reconciles=8] [scenario...]
 //
 // Without names all run but "writes", which compares forms of writing and no operator.
 package main
@@ -135,8 +135,8 @@ func finish(o options, tables []*table) error {
 func parse(args []string) (options, []string, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&o.n, "n", 1000, "number of grants")
-	flags.DurationVar(&o.life, "life", 30*time.Second, "life of the tokens in steady state")
+	flags.IntVar(&o.n, "n", 500, "number of grants")
+	flags.DurationVar(&o.life, "life", 20*time.Second, "life of the tokens in steady state")
 	flags.DurationVar(&o.outage, "outage", 10*time.Second, "how long the issuer is down")
 	flags.IntVar(&o.foreign, "foreign", 5000, "unrelated Secrets of 4 KB in the cluster")
 	flags.StringVar(&o.json, "json", "", "also write the tables to this file")
