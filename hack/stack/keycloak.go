@@ -31,6 +31,8 @@ type KeycloakOptions struct {
 	Features   []string // build options, such as "token-exchange:v1"
 	Truststore []string // PEM files of authorities it trusts as a client
 	HTTPS      bool     // serve https with a certificate of its own, see Keycloak.CA
+	// Fast lets Java compile for speed, as a shipped Keycloak does: it starts slower, and does several times as much once it is warm.
+	Fast bool
 	// ClientCertificates makes it ask https clients for a certificate, which an authority in Truststore has issued.
 	ClientCertificates bool
 }
@@ -125,7 +127,7 @@ func (k *Keycloak) boot(ctx context.Context, o KeycloakOptions, prepared string)
 		return err
 	}
 	return k.run(ctx, &server{
-		name: "keycloak", path: java, args: javaArgs(prepared, home, args), env: keycloakEnv(), within: 3 * time.Minute,
+		name: "keycloak", path: java, args: javaArgs(o.Fast, prepared, home, args), env: keycloakEnv(), within: 3 * time.Minute,
 		// Nothing is served before the import is done.
 		ready: func(ctx context.Context) error { return answers(ctx, k.client, k.Issuer("master")) },
 	})
@@ -190,15 +192,18 @@ func startArgs(url string) ([]string, error) {
 // javaArgs start Keycloak as bin/kc.sh does, but without a shell between, which
 // would keep the parent-death signal and the right pid from us. The C1 compiler
 // and the serial collector halve the CPU a start costs and save 60 MB.
-func javaArgs(prepared, home string, args []string) []string {
+func javaArgs(fast bool, prepared, home string, args []string) []string {
 	java := []string{
-		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m",
+		"-XX:+UseSerialGC", "-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m",
 		"-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US",
 		"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
 		"-Dpicocli.disable.closures=true",
 		"-Dkc.home.dir=" + home,
 		"-Djboss.server.config.dir=" + filepath.Join(home, "conf"),
+	}
+	if !fast {
+		java = append(java, "-XX:TieredStopAtLevel=1")
 	}
 	for _, name := range []string{"java.util", "java.util.concurrent", "java.security", "java.lang"} {
 		java = append(java, "--add-opens=java.base/"+name+"=ALL-UNNAMED")

@@ -216,7 +216,7 @@ func buildKeycloak(ctx context.Context, dir string, args []string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, java, javaArgs(dir, dir, args)...)
+	cmd := exec.CommandContext(ctx, java, javaArgs(false, dir, dir, args)...)
 	cmd.Env = keycloakEnv()
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -243,7 +243,7 @@ func fillDatabase(ctx context.Context, dir string) error {
 	}
 	first := &server{
 		name: "first-start", dir: dir, path: java, env: keycloakEnv(), within: 5 * time.Minute,
-		args:  javaArgs(dir, dir, append(args, httpArgs(port)...)),
+		args:  javaArgs(false, dir, dir, append(args, httpArgs(port)...)),
 		ready: func(ctx context.Context) error { return answers(ctx, http.DefaultClient, url+"/realms/master") },
 	}
 	if err := first.start(ctx); err != nil {
