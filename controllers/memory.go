@@ -52,6 +52,8 @@ type remembered struct {
 	unsaved *outcome
 	// unnudged says why the pods were not nudged at the latest publish.
 	unnudged string
+	// parked says that the issuer had no turn the last time.
+	parked bool
 	// unsettled is the latest check that was no acceptance.
 	unsettled *plan.Failure
 }

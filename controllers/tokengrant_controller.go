@@ -86,6 +86,11 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	first := out.parked && !past.parked
+	if past.parked = out.parked; first {
+		// It will mostly be called at once: a status that says so would be a third write for each grant of a burst.
+		return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority())}, nil
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	err = r.saveStatus(ctx, before, &grant, out)

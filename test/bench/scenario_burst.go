@@ -43,6 +43,10 @@ func burst(ctx context.Context, w *world, o options, t *table) error {
 		return err
 	}
 	asked := w.endpoint.counts()
+	api, err := w.apiRequests(ctx)
+	if err != nil {
+		return err
+	}
 	all, err := w.burstOf(ctx, "burst", o.n)
 	if err != nil {
 		return err
@@ -52,11 +56,19 @@ func burst(ctx context.Context, w *world, o options, t *table) error {
 		return err
 	}
 	did := w.endpoint.counts().since(asked)
+	apiAfter, err := w.apiRequests(ctx)
+	if err != nil {
+		return err
+	}
 	t.ratio(fmt.Sprintf("%d grants applied at once, all Ready", o.n), all, base.Took, 1.3)
 	t.ratio("CPU of the manager for each", (after.cpu-before.cpu)/time.Duration(o.n), base.CPU/time.Duration(o.n), 0)
 	each, eachOfFew := all/time.Duration(o.n), small/time.Duration(max(o.n/10, 1))
 	t.ratio(fmt.Sprintf("time for each of %d, floor: each of %d", o.n, o.n/10), each, eachOfFew, 1.2)
 	t.goal("exchanges for each grant", fmt.Sprintf("%.3f", float64(did.exchanges)/float64(o.n)), "1", did.exchanges == int64(o.n))
+	writes := float64(apiAfter.since(api, "POST", "PUT", "PATCH", "APPLY"))/float64(o.n) - 1
+	t.goal("API writes for each grant, beside its own", fmt.Sprintf("%.2f", writes), "about 2", writes < 2.2)
+	reads := float64(apiAfter.since(api, "GET", "LIST")) / float64(o.n)
+	t.add("API reads for each grant", fmt.Sprintf("%.3f", reads))
 	t.add("client_credentials for each grant", fmt.Sprintf("%.3f", float64(did.subjects)/float64(o.n)))
 	t.add("requests to Nextcloud for each grant", fmt.Sprintf("%.3f", float64(did.checks)/float64(o.n)))
 	return nil
