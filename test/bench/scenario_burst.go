@@ -67,8 +67,6 @@ func burst(ctx context.Context, w *world, o options, t *table) error {
 	t.goal("exchanges for each grant", fmt.Sprintf("%.3f", float64(did.exchanges)/float64(o.n)), "1", did.exchanges == int64(o.n))
 	writes := float64(apiAfter.since(api, "POST", "PUT", "PATCH", "APPLY"))/float64(o.n) - 1
 	t.goal("API writes for each grant, beside its own", fmt.Sprintf("%.2f", writes), "about 2", writes < 2.2)
-	reads := float64(apiAfter.since(api, "GET", "LIST")) / float64(o.n)
-	t.add("API reads for each grant", fmt.Sprintf("%.3f", reads))
 	t.add("client_credentials for each grant", fmt.Sprintf("%.3f", float64(did.subjects)/float64(o.n)))
 	t.add("requests to Nextcloud for each grant", fmt.Sprintf("%.3f", float64(did.checks)/float64(o.n)))
 	return nil
