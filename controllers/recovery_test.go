@@ -75,15 +75,19 @@ func TestAnIssuerThatIsBackWakesWhoeverIsDueOrFailedForItsSilence(t *testing.T) 
 }
 
 func TestAnIssuerWakesOnlyTheGrantsThatItsChangeMatters(t *testing.T) {
-	turnedReady := func(o *v1alpha1.TokenIssuer) {
-		setCondition(&o.Status.Conditions, noon, 1, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDiscovered, "")
+	ready := func(is metav1.ConditionStatus) func(*v1alpha1.TokenIssuer) {
+		return func(o *v1alpha1.TokenIssuer) {
+			setCondition(&o.Status.Conditions, noon, 1, v1alpha1.ConditionReady, is, v1alpha1.ReasonDiscovered, "")
+		}
 	}
+	everybody := []string{"due", "new", "not-ready", "silent", "silent-with-more-life", "well"}
 	for name, tc := range map[string]struct {
 		change func(*v1alpha1.TokenIssuer)
 		want   []string
 	}{
-		"another spec":      {func(o *v1alpha1.TokenIssuer) { o.Generation = 2 }, []string{"due", "new", "not-ready", "silent", "silent-with-more-life", "well"}},
-		"another Ready":     {turnedReady, []string{"new", "not-ready"}},
+		"another spec":      {func(o *v1alpha1.TokenIssuer) { o.Generation = 2 }, everybody},
+		"Ready at last":     {ready(metav1.ConditionTrue), everybody},
+		"no longer Ready":   {ready(metav1.ConditionFalse), []string{"new", "not-ready"}},
 		"another discovery": {func(o *v1alpha1.TokenIssuer) { o.Status.LastDiscovery = new(metav1.NewTime(noon)) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -255,8 +255,9 @@ func specOrRequest() predicate.Predicate {
 	}})
 }
 
-// issuerEvents wakes the grants of an issuer: all when its spec has changed; when its Ready has, those that have no token or
-// fail, but for its silence: of that, recovery tells. Tokens that live need nothing of it.
+// issuerEvents wakes the grants of an issuer: all when its spec has changed or it has become Ready, because the cache may not
+// show yet who waits for that; when it is no longer Ready, or for another reason, only those that have no token or fail, but for
+// its silence: of that, recovery tells. Tokens that live need nothing of it.
 func (r *GrantReconciler) issuerEvents() handler.EventHandler {
 	all := func(ctx context.Context, o client.Object, q queue) { addAll(q, r.grantsOfIssuer(ctx, o)) }
 	return handler.Funcs{
@@ -266,10 +267,11 @@ func (r *GrantReconciler) issuerEvents() handler.EventHandler {
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			before, after := r.ready(e.ObjectOld), r.ready(e.ObjectNew)
 			switch {
-			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration():
+			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration(), before != after && after.Status == metav1.ConditionTrue:
 				all(ctx, e.ObjectNew, q)
-			case r.ready(e.ObjectOld) != r.ready(e.ObjectNew):
+			case before != after:
 				addAll(q, leastLifeFirst(r.grantsUsing(ctx, e.ObjectNew, func(s *v1alpha1.TokenGrantStatus) bool {
 					return !issuerSilent(s) && (isFailing(*s) || s.RefreshAt == nil)
 				})))
