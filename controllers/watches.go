@@ -32,10 +32,10 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	watched := func(kind string) source.Source {
+	metadataOf := func(kind string) source.Source {
 		return metadataSource(metadata, kind, r.grantsReferringTo, r.metadataTurned(kind))
 	}
-	namespaces := watched(kindNamespace)
+	namespaces := metadataOf(kindNamespace)
 	if relabelled != nil {
 		namespaces = source.Channel(relabelled, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 			return r.grantsOfNamespace(ctx, o.GetName())
@@ -46,10 +46,10 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		Watches(&corev1.Secret{}, r.secretEvents()).
 		Watches(&v1alpha1.TokenIssuer{}, r.issuerEvents()).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, r.issuerEvents()).
-		WatchesRawSource(watched(kindSecret)).
-		WatchesRawSource(watched(kindConfigMap)).
+		WatchesRawSource(metadataOf(kindSecret)).
+		WatchesRawSource(metadataOf(kindConfigMap)).
 		WatchesRawSource(namespaces).
-		WatchesRawSource(watched(kindServiceAccount)).
+		WatchesRawSource(metadataOf(kindServiceAccount)).
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.tries, handler.EnqueueRequestsFromMapFunc(r.grantToTry))).

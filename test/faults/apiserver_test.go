@@ -21,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
-	"github.com/tokengrant/tokengrant/keycloak"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 )
 
@@ -218,13 +217,7 @@ func TestAPIServerGoneForAMinute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{gated: true, life: 3 * time.Minute}) // so that no refresh is due meanwhile
 	w.begin()
-	w.issuer.Script(keycloaktest.Answer{Delay: 3 * time.Second, Forever: true})
-	asked := w.issuer.Count(keycloak.GrantTypeTokenExchange)
-	w.request("1")
-	w.eventually("the exchange", func() (bool, any) {
-		n := w.issuer.Count(keycloak.GrantTypeTokenExchange)
-		return n > asked, n
-	})
+	w.requestOnItsWay("1")
 	w.api.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	w.api.closeWatches()
 	time.Sleep(time.Minute)
@@ -320,13 +313,7 @@ func TestCRDUpgrade(t *testing.T) {
 func TestNamespaceDeleted(t *testing.T) {
 	w := newWorld(t, setup{gated: true, grant: func(g *v1alpha1.TokenGrant) { g.Spec.RevokeOnDelete = true }})
 	w.begin()
-	w.issuer.Script(keycloaktest.Answer{Delay: 3 * time.Second, Forever: true})
-	asked := w.issuer.Count(keycloak.GrantTypeTokenExchange)
-	w.request("1")
-	w.eventually("the exchange", func() (bool, any) {
-		n := w.issuer.Count(keycloak.GrantTypeTokenExchange)
-		return n > asked, n
-	})
+	w.requestOnItsWay("1")
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
 	if err := w.Delete(t.Context(), ns); err != nil {
 		t.Fatal(err)

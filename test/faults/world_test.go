@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/keycloak"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
 )
@@ -262,6 +263,18 @@ func (w *world) status() *v1alpha1.TokenGrantStatus {
 		w.t.Fatal(err)
 	}
 	return &w.grant.Status
+}
+
+// requestOnItsWay asks for another token of an issuer that takes its time, and returns while it makes one.
+func (w *world) requestOnItsWay(value string) {
+	w.t.Helper()
+	w.issuer.Script(keycloaktest.Answer{Delay: 3 * time.Second, Forever: true})
+	asked := w.issuer.Count(keycloak.GrantTypeTokenExchange)
+	w.request(value)
+	w.eventually("the exchange", func() (bool, any) {
+		n := w.issuer.Count(keycloak.GrantTypeTokenExchange)
+		return n > asked, n
+	})
 }
 
 // request asks for another token.
