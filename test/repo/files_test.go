@@ -22,6 +22,8 @@ func files(t *testing.T, extensions ...string) []string {
 			return err
 		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", ".demo", ".cluster"}, entry.Name()):
 			return filepath.SkipDir
+		case entry.Name() == ".git": // a file in a linked worktree
+			return nil
 		case entry.Type().IsRegular() && (len(extensions) == 0 || slices.Contains(extensions, filepath.Ext(path))):
 			relative, err := filepath.Rel(root, path)
 			found = append(found, filepath.ToSlash(relative))
