@@ -251,8 +251,20 @@ func TestTheOperatorsOwnHTTPClientIsUnderstood(t *testing.T) {
 	wantError(t, err, ReasonIssuerInvalid, "use https")
 	_, err = Discover(t.Context(), hc, "https://169.254.169.254/realms/x")
 	wantError(t, err, ReasonIssuerInvalid, "link-local")
+	_, err = Discover(t.Context(), hc, "https://2852039166/realms/x")
+	wantError(t, err, ReasonIssuerInvalid, "write an IPv4 address as four decimal numbers")
 	_, err = Discover(t.Context(), hc, keycloaktest.NewServer(t).URL)
 	wantError(t, err, ReasonIssuerInvalid, "larger than")
+	allowed, err := httpclient.ParseHosts("10.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := httpclient.New(httpclient.Options{AllowedHosts: allowed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Discover(t.Context(), inside, keycloaktest.NewServer(t).URL)
+	wantError(t, err, ReasonIssuerInvalid, "--allowed-hosts: use a listed host")
 	public, err := httpclient.New(httpclient.Options{DenyPrivate: true})
 	if err != nil {
 		t.Fatal(err)

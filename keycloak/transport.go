@@ -103,6 +103,12 @@ func noAnswer(op string, err error) *Error {
 		e.Reason = ReasonIssuerInvalid
 		e.Description, e.Hint = "the host resolves to a private address, and this operator does not connect to those (--deny-private-addresses)",
 			"name an issuer with a public address, or ask who runs the operator"
+	case errors.Is(err, httpclient.ErrHostNotAllowed):
+		e.Reason = ReasonIssuerInvalid
+		e.Description, e.Hint = "the host is not in the operator's --allowed-hosts", "use a listed host, or ask an administrator to list it"
+	case errors.Is(err, httpclient.ErrAmbiguousHost):
+		e.Reason = ReasonIssuerInvalid
+		e.Description, e.Hint = "the host is neither a name nor an address in its usual form", "write an IPv4 address as four decimal numbers"
 	default:
 		e.Description, e.Hint = describe(err)
 	}

@@ -91,7 +91,7 @@ func target(h http.Header, q question) string {
 
 // unsent judges a request that got no answer. One that our own policy refused to send is the specification's fault.
 func unsent(q question, err error) Verdict {
-	for _, refusal := range []error{httpclient.ErrInsecure, httpclient.ErrForbiddenAddress, httpclient.ErrPrivateAddress} {
+	for _, refusal := range []error{httpclient.ErrInsecure, httpclient.ErrForbiddenAddress, httpclient.ErrPrivateAddress, httpclient.ErrHostNotAllowed, httpclient.ErrAmbiguousHost} {
 		if errors.Is(err, refusal) {
 			return verdict(Unknown, ReasonInvalid, "%s: %v: correct nextcloud.url", q.host, refusal)
 		}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 const (
@@ -38,6 +40,10 @@ type Options struct {
 	// DenyPrivate refuses private addresses too: loopback, RFC 1918, unique local (RFC 4193), shared (RFC 6598) and all
 	// else that is not of the public internet. A proxy of the environment may be private.
 	DenyPrivate bool
+	// AllowedHosts, when set, are the only ones that are connected to, also through a proxy: hosts in the URL whose name
+	// is listed, and listed addresses, which then may be private with DenyPrivate too. What ErrForbiddenAddress refuses
+	// stays refused.
+	AllowedHosts *Hosts
 	// MaxIdleConnsPerHost is the number of kept connections; 16 when zero.
 	MaxIdleConnsPerHost int
 	// UserAgent is sent where the request names none.
@@ -50,10 +56,11 @@ type Options struct {
 // New returns a client that speaks https (TLS 1.2 or newer, HTTP/2 where offered) over kept connections,
 // follows no redirect (the 3xx answer is returned as it is), keeps no cookies, bounds time and size, and
 // connects to no link-local, multicast, unspecified or cloud metadata address (ErrForbiddenAddress), and to no
-// private one where that is asked for (ErrPrivateAddress).
+// private one where that is asked for (ErrPrivateAddress). Hosts that are neither names nor addresses in their usual form
+// are refused (ErrAmbiguousHost).
 //
 // The proxy variables of the environment count as for net/http. A proxy resolves the names of what is asked through it:
-// then the address policy can judge the proxy's address, and a URL whose host is an address.
+// then the operator checks the URL, its name or address, and not what the name resolves to.
 func New(o Options) (*http.Client, error) {
 	roots, err := trust(o.RootCAs)
 	if err != nil {
@@ -63,11 +70,10 @@ func New(o Options) (*http.Client, error) {
 	if o.ClientCertificate != nil {
 		present = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.ClientCertificate, nil }
 	}
-	addresses := dialPolicy{denyPrivate: o.DenyPrivate}
-	proxy, connect := wiring(addresses)
+	addresses := dialPolicy{denyPrivate: o.DenyPrivate, allowed: o.AllowedHosts}
 	wire := &http.Transport{
-		Proxy:       proxy,
-		DialContext: connect,
+		Proxy:       proxyOf,
+		DialContext: addresses.dial,
 		TLSClientConfig: &tls.Config{
 			MinVersion:           tls.VersionTLS12,
 			RootCAs:              roots,
@@ -90,6 +96,7 @@ func New(o Options) (*http.Client, error) {
 		Transport: &policy{
 			next:      next,
 			addresses: addresses,
+			proxy:     httpproxy.FromEnvironment().ProxyFunc(),
 			closeIdle: wire.CloseIdleConnections,
 			allowHTTP: o.AllowHTTP,
 			maxBytes:  or(o.MaxResponseBytes, defaultMaxResponseBytes),

@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -19,6 +20,7 @@ var (
 type policy struct {
 	next      http.RoundTripper
 	addresses dialPolicy
+	proxy     func(*url.URL) (*url.URL, error)
 	closeIdle func()
 	allowHTTP bool
 	maxBytes  int64
@@ -26,11 +28,18 @@ type policy struct {
 }
 
 func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := p.refuse(req.URL); err != nil {
+	proxy, err := p.proxy(req.URL)
+	if err == nil {
+		err = p.refuse(req.URL, proxy != nil)
+	}
+	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
 		return nil, err
+	}
+	if proxy != nil {
+		req = req.WithContext(context.WithValue(req.Context(), throughProxy{}, proxy))
 	}
 	if p.userAgent != "" && req.Header.Get("User-Agent") == "" {
 		req = req.Clone(req.Context())
@@ -48,11 +57,11 @@ func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (p *policy) refuse(u *url.URL) error {
+func (p *policy) refuse(u *url.URL, proxied bool) error {
 	if !p.allowHTTP && !secret(u) {
 		return ErrInsecure
 	}
-	return p.addresses.checkURL(u)
+	return p.addresses.checkURL(u, proxied)
 }
 
 // CloseIdleConnections makes http.Client.CloseIdleConnections work.

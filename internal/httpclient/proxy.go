@@ -5,49 +5,34 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-
-	"golang.org/x/net/http/httpproxy"
+	"syscall"
 )
 
-type dial func(ctx context.Context, network, address string) (net.Conn, error)
+// throughProxy is the key of a context for the proxy that a request goes through.
+type throughProxy struct{}
 
-// wiring gives the way to a server: through the proxy of the environment where there is one. The policy judges what is
-// connected to. The proxy itself may be private: whoever runs the operator has chosen it, and no user.
-func wiring(d dialPolicy) (proxy func(*http.Request) (*url.URL, error), connect dial) {
-	environment := httpproxy.FromEnvironment()
-	chosen := addresses(environment.HTTPProxy, environment.HTTPSProxy)
-	choose := environment.ProxyFunc()
-	direct, toProxy := dialer(d), dialer(dialPolicy{})
-	return func(r *http.Request) (*url.URL, error) { return choose(r.URL) },
-		func(ctx context.Context, network, address string) (net.Conn, error) {
-			if chosen[address] {
-				return toProxy(ctx, network, address)
-			}
-			return direct(ctx, network, address)
-		}
+// proxyOf is the Proxy of a transport: the policy has chosen it.
+func proxyOf(r *http.Request) (*url.URL, error) {
+	proxy, _ := r.Context().Value(throughProxy{}).(*url.URL)
+	return proxy, nil
 }
 
-func dialer(d dialPolicy) dial {
-	return (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, Control: d.control}).DialContext
-}
-
-// addresses gives host:port of proxies, as net/http dials them.
-func addresses(proxies ...string) map[string]bool {
-	ports := map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
-	found := map[string]bool{}
-	for _, proxy := range proxies {
-		u, err := url.Parse(proxy)
-		if err != nil || ports[u.Scheme] == "" || u.Host == "" {
-			u, err = url.Parse("http://" + proxy) // The scheme may be left out.
-		}
-		if err != nil || u.Hostname() == "" {
-			continue
-		}
-		port := u.Port()
-		if port == "" {
-			port = ports[u.Scheme]
-		}
-		found[net.JoinHostPort(u.Hostname(), port)] = true
+// dial connects to a server, or to the proxy on the way. The proxy may be private: whoever runs the operator has chosen
+// it. A transport keeps connections through a proxy apart from others.
+func (d dialPolicy) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if ctx.Value(throughProxy{}) != nil {
+		d = dialPolicy{}
 	}
-	return found
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	name, err := canonical(host)
+	named := err == nil && d.allowed.name(name)
+	// The dialer calls Control with the resolved address of each attempt, so that neither a name nor a DNS answer that
+	// changes between two look-ups gets around it.
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, Control: func(_, address string, _ syscall.RawConn) error {
+		return d.checkDial(address, named)
+	}}
+	return dialer.DialContext(ctx, network, address)
 }
