@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 )
 
@@ -49,9 +50,11 @@ type Issuers struct {
 	AllowHTTP bool
 	// DenyPrivate keeps issuers and Nextclouds from being at private addresses.
 	DenyPrivate bool
-	UserAgent   string
-	Clock       clock.PassiveClock
-	recovery    *recovery
+	// AllowedHosts, when set, are the only ones that are connected to.
+	AllowedHosts *httpclient.Hosts
+	UserAgent    string
+	Clock        clock.PassiveClock
+	recovery     *recovery
 }
 
 // resolve finds the issuer that a grant names.
@@ -135,6 +138,7 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 		RootCAs:           authorities,
 		AllowHTTP:         i.AllowHTTP,
 		DenyPrivate:       i.DenyPrivate,
+		AllowedHosts:      i.AllowedHosts,
 		RequestsPerSecond: float64(view.spec.Limits.RequestsPerSecond),
 		Burst:             int(view.spec.Limits.Burst),
 		Concurrency:       int(view.spec.Limits.Concurrency),
@@ -171,16 +175,19 @@ func (i *Issuers) authorities(ctx context.Context, namespace string, ref *v1alph
 	return []byte(c.value.Reveal()), nil
 }
 
-// checkURL refuses plain http beyond loopback. The CRD cannot: it does not know the operator's flag.
+// checkURL refuses plain http beyond loopback, and hosts that are not allowed. The CRD cannot: it does not know the operator's flags.
 func (i *Issuers) checkURL(field, raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return failf(v1alpha1.ReasonInvalidSpec, "%s is not a URL", field)
 	}
-	if u.Scheme == "https" || i.AllowHTTP || isLoopback(u.Hostname()) {
-		return nil
+	if u.Scheme != "https" && !i.AllowHTTP && !isLoopback(u.Hostname()) {
+		return failf(v1alpha1.ReasonInvalidSpec, "%s is plain http, and would send credentials in the clear: use https, or start the operator with --allow-http-issuers", field)
 	}
-	return failf(v1alpha1.ReasonInvalidSpec, "%s is plain http, and would send credentials in the clear: use https, or start the operator with --allow-http-issuers", field)
+	if i.AllowedHosts.Check(u.Hostname()) != nil {
+		return failf(v1alpha1.ReasonInvalidSpec, "%s: host %q is not in the operator's --allowed-hosts: use a listed host, or ask an administrator to list it", field, u.Hostname())
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {

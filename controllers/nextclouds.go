@@ -43,7 +43,7 @@ func (n *nextcloudClients) client(target string, authorities []byte, i *Issuers)
 		return c.http, nil
 	}
 	hc, err := httpclient.New(httpclient.Options{
-		RootCAs: authorities, AllowHTTP: i.AllowHTTP, DenyPrivate: i.DenyPrivate, UserAgent: i.UserAgent,
+		RootCAs: authorities, AllowHTTP: i.AllowHTTP, DenyPrivate: i.DenyPrivate, AllowedHosts: i.AllowedHosts, UserAgent: i.UserAgent,
 		Wrap: func(wire http.RoundTripper) http.RoundTripper { return hostgate.New(wire, i.Clock) },
 	})
 	if err != nil {

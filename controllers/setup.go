@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
@@ -35,6 +36,8 @@ type Options struct {
 	AllowHTTP bool
 	// DenyPrivate keeps issuers and Nextclouds from being at private addresses.
 	DenyPrivate bool
+	// AllowedHosts, when set, are the only issuers and Nextclouds that are connected to.
+	AllowedHosts *httpclient.Hosts
 	// Concurrency is the number of TokenGrants worked on at once.
 	Concurrency int
 	UserAgent   string
@@ -88,6 +91,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Namespaces:        o.Namespaces,
 		AllowHTTP:         o.AllowHTTP,
 		DenyPrivate:       o.DenyPrivate,
+		AllowedHosts:      o.AllowedHosts,
 		UserAgent:         o.UserAgent,
 		Clock:             now,
 		recovery:          newRecovery(),

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tokengrant/tokengrant/controllers"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/shard"
 )
@@ -34,6 +35,8 @@ type options struct {
 	operatorNamespace       string
 	allowHTTP               bool
 	denyPrivate             bool
+	allowedHostList         string
+	allowedHosts            *httpclient.Hosts
 	concurrency             int
 	encryptionKeys          offline.Keyring
 	otlpEndpoint            string
@@ -60,6 +63,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "Address of /healthz and /readyz.")
 	fs.StringVar(&o.namespaceList, "namespaces", "", "Comma-separated namespaces to work in; all when empty.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
+	fs.StringVar(&o.allowedHostList, "allowed-hosts", "", "Comma-separated names, addresses and CIDRs of issuers and Nextclouds: connect to no others. A name allows the names below it; a listed address may be private. All when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
 	fs.BoolVar(&o.denyPrivate, "deny-private-addresses", false, "Refuse to connect to issuers and Nextclouds at private addresses. Link-local and cloud metadata addresses are always refused.")
 	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
@@ -87,6 +91,10 @@ func (o *options) complete() error {
 		if problems := validation.IsDNS1123Label(n); len(problems) > 0 {
 			return fmt.Errorf("%q is not a name of a namespace: %s", n, problems[0])
 		}
+	}
+	var err error
+	if o.allowedHosts, err = httpclient.ParseHosts(o.allowedHostList); err != nil {
+		return fmt.Errorf("--allowed-hosts: %w", err)
 	}
 	if err := o.encryptionKeys.Check(); err != nil {
 		return err
@@ -140,6 +148,7 @@ func (o *options) controllers() controllers.Options {
 		Namespaces:        o.namespaces,
 		AllowHTTP:         o.allowHTTP,
 		DenyPrivate:       o.denyPrivate,
+		AllowedHosts:      o.allowedHosts,
 		Concurrency:       o.concurrency,
 		UserAgent:         "tokengrant/" + version(),
 		EncryptionKeys:    o.encryptionKeys,

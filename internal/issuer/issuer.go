@@ -37,13 +37,14 @@ const (
 
 // Config says how to reach an issuer and how much to ask of it.
 type Config struct {
-	URL         string
-	Hosts       []string // besides the URL's own, as for keycloak.Discover
-	RootCAs     []byte   // PEM, beside the system's
-	AllowHTTP   bool
-	DenyPrivate bool // as for httpclient.New
-	UserAgent   string
-	Timeout     time.Duration // of one request, waiting for its turn included; 15 s when zero
+	URL          string
+	Hosts        []string // besides the URL's own, as for keycloak.Discover
+	RootCAs      []byte   // PEM, beside the system's
+	AllowHTTP    bool
+	DenyPrivate  bool              // as for httpclient.New
+	AllowedHosts *httpclient.Hosts // the same
+	UserAgent    string
+	Timeout      time.Duration // of one request, waiting for its turn included; 15 s when zero
 
 	RequestsPerSecond float64 // 50 when zero
 	Burst             int     // 100 when zero
@@ -59,7 +60,7 @@ type Config struct {
 // sameConnection reports whether two configurations differ at most in their limits.
 func (c Config) sameConnection(other Config) bool {
 	return c.URL == other.URL && slices.Equal(c.Hosts, other.Hosts) && bytes.Equal(c.RootCAs, other.RootCAs) &&
-		c.AllowHTTP == other.AllowHTTP && c.DenyPrivate == other.DenyPrivate && c.UserAgent == other.UserAgent && c.Timeout == other.Timeout
+		c.AllowHTTP == other.AllowHTTP && c.DenyPrivate == other.DenyPrivate && c.AllowedHosts == other.AllowedHosts && c.UserAgent == other.UserAgent && c.Timeout == other.Timeout
 }
 
 func (c Config) sameLimits(other Config) bool {
@@ -97,7 +98,7 @@ func newIssuer(c Config) (*Issuer, error) {
 	i.turnstile = newTurnstile(c.Clock, i.gate.room)
 	i.certificates = certificates{clock: c.Clock, connect: func(certificate *tls.Certificate) (*http.Client, error) {
 		return httpclient.New(httpclient.Options{
-			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, UserAgent: c.UserAgent, Timeout: c.Timeout,
+			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, AllowedHosts: c.AllowedHosts, UserAgent: c.UserAgent, Timeout: c.Timeout,
 			MaxIdleConnsPerHost: c.Concurrency, ClientCertificate: certificate,
 			Wrap: func(wire http.RoundTripper) http.RoundTripper { return passage{i.gate, wire} },
 		})

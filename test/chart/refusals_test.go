@@ -24,6 +24,7 @@ func TestRefusals(t *testing.T) {
 		"a digest in the repository":           {[]string{"image.repository=a@sha256:b"}, "/image/repository"},
 		"a pull policy that is none":           {[]string{"image.pullPolicy=Sometimes"}, "/image/pullPolicy"},
 		"a port that needs a capability":       {[]string{"metrics.port=443"}, "/metrics/port"},
+		"a URL as an allowed host":             {[]string{"allowedHosts={https://id.example.com}"}, "/allowedHosts/0"},
 		"an argument that is none":             {[]string{"extraArgs={debug}"}, "/extraArgs/0"},
 		"a log level that is none":             {[]string{"logLevel=verbose"}, "/logLevel"},
 		"a bundle that is no certificate":      {[]string{"caBundle.pem=abc"}, "/caBundle/pem"},

@@ -28,7 +28,7 @@ const pemValue = "caBundle.pem=-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE
 // everything switches on all that can be switched on together.
 var everything = []string{
 	"watchNamespaces={apps,batch}", "admissionPolicy.enabled=true", "encryption.enabled=true", pemValue,
-	"allowHTTPIssuers=true", "denyPrivateAddresses=true", "maxConcurrentReconciles=8", "logLevel=debug", "metrics.port=9443", "metrics.serviceMonitor.enabled=true",
+	"allowHTTPIssuers=true", "denyPrivateAddresses=true", "allowedHosts={example.com,10.0.0.0/8}", "maxConcurrentReconciles=8", "logLevel=debug", "metrics.port=9443", "metrics.serviceMonitor.enabled=true",
 	"metrics.serviceMonitor.interval=30s", "metrics.prometheusRule.enabled=true", "metrics.dashboard.enabled=true",
 	"sharding.shards=12", "statusPage.enabled=true", "networkPolicy.enabled=true", "priorityClassName=system-cluster-critical",
 	"imagePullSecrets[0].name=registry", "extraArgs={--zap-encoder=console}", "extraEnv[0].name=HTTPS_PROXY",
@@ -81,7 +81,7 @@ func TestArguments(t *testing.T) {
 		"further arguments":     {[]string{keyless, "extraArgs={--a=b c}"}, []string{"--a=b c"}},
 		"all there are, in order": {everything, []string{
 			"--namespaces=apps,batch", "--shards=12", "--metrics-bind-address=:9443", "--status-page",
-			"--encryption-keys-file=/etc/tokengrant/encryption/keys", "--allow-http-issuers", "--deny-private-addresses", "--max-concurrent-reconciles=8",
+			"--encryption-keys-file=/etc/tokengrant/encryption/keys", "--allow-http-issuers", "--deny-private-addresses", "--allowed-hosts=example.com,10.0.0.0/8", "--max-concurrent-reconciles=8",
 			"--zap-log-level=debug", "--zap-encoder=console",
 		}},
 	} {

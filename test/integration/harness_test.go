@@ -26,6 +26,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers"
 	"github.com/tokengrant/tokengrant/hack/stack"
+	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
@@ -52,6 +53,8 @@ type world struct {
 	neighbours []string
 	// denyPrivate is the operator's --deny-private-addresses.
 	denyPrivate bool
+	// allowedHosts is the operator's --allowed-hosts.
+	allowedHosts *httpclient.Hosts
 	// keys is the file with the operator's encryption keys.
 	keys string
 	// wire, where there is one, stands between the operator and the API server.
@@ -102,6 +105,7 @@ func (w *world) start() {
 	}
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		OperatorNamespace: w.operatorNamespace, Namespaces: namespaces, Concurrency: 8, UserAgent: "integration", DenyPrivate: w.denyPrivate,
+		AllowedHosts:   w.allowedHosts,
 		EncryptionKeys: offline.Keyring{File: w.keys}, AppPasswordOverlap: 2 * time.Second,
 		Metrics: recorder, Traces: traces,
 	})

@@ -91,6 +91,9 @@ subjects:
 {{- if .Values.denyPrivateAddresses }}
 - --deny-private-addresses
 {{- end }}
+{{- with .Values.allowedHosts }}
+- --allowed-hosts={{ join "," . }}
+{{- end }}
 {{- if ne (int .Values.maxConcurrentReconciles) 32 }}
 - --max-concurrent-reconciles={{ .Values.maxConcurrentReconciles }}
 {{- end }}
