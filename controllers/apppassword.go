@@ -110,8 +110,8 @@ func (r *GrantReconciler) accountLogin(ctx context.Context, g *gathered) (*accou
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	for _, k := range []string{corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey} {
-		if len(s.Data[k]) == 0 {
-			return nil, failf(v1alpha1.ReasonCredentialMissing, "%s is missing or empty: set it", reference{kindSecret, key, k})
+		if err := unusable(reference{kindSecret, key, k}, len(s.Data[k]), sensitive.MaxSize); err != nil {
+			return nil, err
 		}
 	}
 	g.past.login = &accountLogin{

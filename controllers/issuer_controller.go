@@ -50,10 +50,13 @@ type IssuerReconciler struct {
 
 // Reconcile reads the discovery document and says in the status what it found.
 func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	object := r.New()
+	object, of := r.New(), user{r.kind(), request.NamespacedName}
 	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
+		r.Issuers.References.release(of)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	ctx, end := r.Issuers.References.begin(ctx, of)
+	defer end(true)
 	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	view := r.Issuers.view(object)
 	now := r.Clock.Now()
@@ -172,12 +175,12 @@ func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cac
 
 func (r *IssuerReconciler) kind() string { return r.Issuers.view(r.New()).kind }
 
-// specChanged passes other specs. An issuer that is gone is forgotten here, with its connections, keys and tokens: it
+// specChanged passes other specs, and issuers that are gone. Their connections, keys and tokens are forgotten here: an issuer
 // has no finalizer, so a reconcile finds nothing of it any more, not even the UID that it is known by.
 func (r *IssuerReconciler) specChanged() predicate.Predicate {
 	return predicate.TypedGenerationChangedPredicate[client.Object]{TypedFuncs: predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
 		r.Issuers.Registry.Forget(r.Issuers.view(e.Object).key())
-		return false
+		return true
 	}}}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
 // Kinds of issuers.
@@ -168,7 +169,7 @@ func (i *Issuers) authorities(ctx context.Context, namespace string, ref *v1alph
 	if ref == nil {
 		return nil, nil
 	}
-	c, err := i.References.read(ctx, reference{ref.Kind, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	c, err := i.References.readUpTo(ctx, reference{ref.Kind, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key}, sensitive.MaxAuthorities)
 	if err != nil {
 		return nil, err
 	}

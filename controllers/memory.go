@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -91,6 +92,12 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.grants, key)
+}
+
+func (m *memory) keys() []types.NamespacedName {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.grants))
 }
 
 // setWritten notes the Secret as it was just written. The watch asks for it, from another goroutine.

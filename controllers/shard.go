@@ -142,11 +142,9 @@ func (r *IssuerReconciler) all(ctx context.Context) []ctrl.Request {
 
 // forgetShard drops what is known of the grants of a shard: whoever works on them now will know more.
 func (r *GrantReconciler) forgetShard(number int) {
-	r.memory.mu.Lock()
-	defer r.memory.mu.Unlock()
-	for key := range r.memory.grants {
+	for _, key := range r.memory.keys() {
 		if r.Shards.Of(shardKey(kindTokenGrant, key)) == number {
-			delete(r.memory.grants, key)
+			r.forget(key)
 		}
 	}
 }

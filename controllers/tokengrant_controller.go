@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -56,9 +57,11 @@ type GrantReconciler struct {
 func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var grant v1alpha1.TokenGrant
 	if err := r.Get(ctx, request.NamespacedName, &grant); err != nil {
-		r.memory.forget(request.NamespacedName)
+		r.forget(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	ctx, end := r.Issuers.References.begin(ctx, user{kindTokenGrant, request.NamespacedName})
+	defer func() { end(!grant.Spec.Suspend) }() // A suspended grant has no use for credentials.
 	if !grant.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, &grant)
 	}
@@ -104,6 +107,12 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
 	}
 	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority())}, nil
+}
+
+// forget drops all that is known of a grant that is gone, or another process's now.
+func (r *GrantReconciler) forget(key types.NamespacedName) {
+	r.memory.forget(key)
+	r.Issuers.References.release(user{kindTokenGrant, key})
 }
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read.

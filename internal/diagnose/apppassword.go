@@ -32,11 +32,11 @@ func (w *walk) stepLogin(ctx context.Context) Step {
 	name, namespace := w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace
 	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --type=%s --from-literal=%s=USER --from-literal=%s=PASSWORD",
 		shell(name), shell(namespace), corev1.SecretTypeBasicAuth, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)}
-	user, missing := w.readKey(ctx, "Secret", namespace, name, corev1.BasicAuthUsernameKey, create)
+	user, missing := w.readKey(ctx, namespace, name, corev1.BasicAuthUsernameKey, create)
 	if missing != nil {
 		return *missing
 	}
-	password, missing := w.readKey(ctx, "Secret", namespace, name, corev1.BasicAuthPasswordKey, create)
+	password, missing := w.readKey(ctx, namespace, name, corev1.BasicAuthPasswordKey, create)
 	if missing != nil {
 		return *missing
 	}

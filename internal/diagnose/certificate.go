@@ -16,11 +16,11 @@ import (
 func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace string) Step {
 	name := t.SecretRef.Name
 	renew := []string{fmt.Sprintf("kubectl create secret tls %s -n %s --cert=client.pem --key=client-key.pem --dry-run=client -o yaml | kubectl apply -f -", shell(name), shell(namespace))}
-	certificate, missing := w.readKey(ctx, "Secret", namespace, name, corev1.TLSCertKey, renew)
+	certificate, missing := w.readKey(ctx, namespace, name, corev1.TLSCertKey, renew)
 	if missing != nil {
 		return *missing
 	}
-	key, missing := w.readKey(ctx, "Secret", namespace, name, corev1.TLSPrivateKeyKey, renew)
+	key, missing := w.readKey(ctx, namespace, name, corev1.TLSPrivateKeyKey, renew)
 	if missing != nil {
 		return *missing
 	}

@@ -54,7 +54,7 @@ func (w *walk) readCredential(ctx context.Context) Step {
 func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) Step {
 	c := credential{how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: namespace}
 	w.credential = c
-	secret, missing := w.readKey(ctx, "Secret", namespace, c.secret, c.key, w.cureSecret(true))
+	secret, missing := w.readKey(ctx, namespace, c.secret, c.key, w.cureSecret(true))
 	if missing != nil {
 		return *missing
 	}
@@ -74,7 +74,7 @@ func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, 
 func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) Step {
 	name, key := k.SecretRef.Name, cmp.Or(k.SecretRef.Key, "tls.key")
 	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --from-file=%s=key.pem --dry-run=client -o yaml | kubectl apply -f -", shell(name), shell(namespace), shell(key))}
-	private, missing := w.readKey(ctx, "Secret", namespace, name, key, create)
+	private, missing := w.readKey(ctx, namespace, name, key, create)
 	if missing != nil {
 		return *missing
 	}

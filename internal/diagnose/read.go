@@ -69,8 +69,13 @@ func unreadable(err error, reason v1alpha1.Reason, kind, namespace, name string,
 	return unknown("%s could not be read: %s", what, apierrors.ReasonForError(err))
 }
 
-// readKey reads one key of a Secret or ConfigMap. The Step is a finding when there is no value.
-func (w *walk) readKey(ctx context.Context, kind, namespace, name, key string, cure []string) (sensitive.String, *Step) {
+// readKey reads one key of a Secret. The Step is a finding when there is no value.
+func (w *walk) readKey(ctx context.Context, namespace, name, key string, cure []string) (sensitive.String, *Step) {
+	return w.readKeyUpTo(ctx, sensitive.MaxSize, "Secret", namespace, name, key, cure)
+}
+
+// readKeyUpTo reads one key of a Secret or ConfigMap, with a bound in bytes.
+func (w *walk) readKeyUpTo(ctx context.Context, limit int, kind, namespace, name, key string, cure []string) (sensitive.String, *Step) {
 	at := client.ObjectKey{Namespace: namespace, Name: name}
 	var value []byte
 	var err error
@@ -89,8 +94,8 @@ func (w *walk) readKey(ctx context.Context, kind, namespace, name, key string, c
 		s := unreadable(err, v1alpha1.ReasonCredentialMissing, kind, namespace, name, cure)
 		return sensitive.String{}, &s
 	}
-	if len(value) == 0 {
-		s := broken(v1alpha1.ReasonCredentialMissing, cure, "key %q of %s %q in namespace %q is missing or empty", key, kind, name, namespace)
+	if says, _, _ := strings.Cut(sensitive.Unusable(len(value), limit), ":"); says != "" {
+		s := broken(v1alpha1.ReasonCredentialMissing, cure, "key %q of %s %q in namespace %q %s", key, kind, name, namespace, says)
 		return sensitive.String{}, &s
 	}
 	return sensitive.New(string(value)), nil
@@ -103,7 +108,7 @@ func (w *walk) connect(ctx context.Context, ref *v1alpha1.CARef, namespace strin
 		return o, nil
 	}
 	key, kind := cmp.Or(ref.Key, "ca.crt"), cmp.Or(ref.Kind, "ConfigMap")
-	bundle, missing := w.readKey(ctx, kind, namespace, ref.Name, key, []string{
+	bundle, missing := w.readKeyUpTo(ctx, sensitive.MaxAuthorities, kind, namespace, ref.Name, key, []string{
 		fmt.Sprintf("kubectl create %s %s -n %s --from-file=%s=ca.pem", createKind(kind), shell(ref.Name), shell(namespace), shell(key)),
 	})
 	o.RootCAs = []byte(bundle.Reveal())

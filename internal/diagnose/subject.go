@@ -62,7 +62,7 @@ func (w *walk) mintAsserted(ctx context.Context, k *v1alpha1.KubernetesToken) St
 // the operator needs it.
 func (w *walk) readAssertion(ctx context.Context, ref *v1alpha1.TokenSecretRef) Step {
 	key := cmp.Or(ref.Key, "access_token")
-	value, missing := w.readKey(ctx, "Secret", w.grant.Namespace, ref.Name, key, nil)
+	value, missing := w.readKey(ctx, w.grant.Namespace, ref.Name, key, nil)
 	if missing != nil {
 		return *missing
 	}
@@ -97,7 +97,7 @@ func (w *walk) untried(format string, args ...any) Step {
 // subjectToken reads the token of another party, and judges it as the issuer will.
 func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) Step {
 	key := cmp.Or(ref.Key, "access_token")
-	value, missing := w.readKey(ctx, "Secret", w.grant.Namespace, ref.Name, key, nil)
+	value, missing := w.readKey(ctx, w.grant.Namespace, ref.Name, key, nil)
 	if missing != nil {
 		return *missing
 	}
@@ -115,7 +115,7 @@ func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) S
 // refresh tokens, each of them is good for one refresh, and that is the operator's.
 func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef) Step {
 	kept := publish.SessionName(w.grant.Name)
-	_, missing := w.readKey(ctx, "Secret", w.grant.Namespace, kept, "session", nil)
+	_, missing := w.readKey(ctx, w.grant.Namespace, kept, "session", nil)
 	switch {
 	case missing == nil:
 		return w.untried("the session of the user is kept in Secret %q; it is not refreshed here, because its refresh token may be good for one refresh only and the operator needs it", kept)
@@ -123,7 +123,7 @@ func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef)
 		return *missing
 	}
 	key := cmp.Or(ref.Key, "refresh_token")
-	_, missing = w.readKey(ctx, "Secret", w.grant.Namespace, ref.Name, key, []string{
+	_, missing = w.readKey(ctx, w.grant.Namespace, ref.Name, key, []string{
 		fmt.Sprintf("kubectl tokengrant login %s -n %s --secret %s --key %s", shell(w.grant.Name), shell(w.grant.Namespace), shell(ref.Name), shell(key)),
 	})
 	if missing != nil {
