@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
@@ -113,8 +113,16 @@ func relogin(grant *v1alpha1.TokenGrant, err error) error {
 	if other != nil || failed.reason != v1alpha1.ReasonReloginRequired || s == nil || s.OfflineTokenSecretRef == nil {
 		return err
 	}
-	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: fmt.Sprintf("%s. The user logs in again by: kubectl tokengrant login %s -n %s --secret %s --key %s --overwrite",
-		failed.message, grant.Name, grant.Namespace, s.OfflineTokenSecretRef.Name, s.OfflineTokenSecretRef.Key)}
+	message := failed.message + ". The user has to log in again"
+	login, refused := command.New("kubectl tokengrant login").Arg(grant.Name).Flag("-n", grant.Namespace).
+		Flag("--secret", s.OfflineTokenSecretRef.Name).Flag("--key", s.OfflineTokenSecretRef.Key).Words("--overwrite").Text()
+	switch refused {
+	case nil:
+		message = failed.message + ". The user logs in again by: " + login
+	default:
+		message += ". There is no command for it: " + refused.Error()
+	}
+	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: message}
 }
 
 // exchangeOf narrows a token of a session to the audience of the grant.

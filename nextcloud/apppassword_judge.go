@@ -97,7 +97,7 @@ func loginRefused(code int, q question) Verdict {
 	}
 	return verdict(Rejected, ReasonCredential, "Nextcloud refuses user %s and this password: it is wrong, or the account is disabled (occ user:enable), "+
 		"or a second factor is enforced for it. It is not tried again before it changes, because 11 refused passwords shut out "+
-		"everybody at this address for half an hour; to set one: occ user:resetpassword %s", user, user)
+		"everybody at this address for half an hour; to set one: occ user:resetpassword USER", user)
 }
 
 // onPurpose ends the refusal of a member of a group that must not be, most often admin: whoever holds an app password of

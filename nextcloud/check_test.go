@@ -101,7 +101,7 @@ var unrecorded = map[string]struct {
 	"a second factor":                       {303, map[string]string{"Location": "/login/challenge"}, "", Expect{}, Rejected, ReasonForbidden, "second factor", 0},
 	"a redirect":                            {301, map[string]string{"Location": "https://new.test/x?token=" + token}, "", Expect{}, Unknown, ReasonInvalid, `"https://new.test/x"`, 0},
 	"a redirect with the token in its path": {302, map[string]string{"Location": "https://new.test/" + token}, "", Expect{}, Unknown, ReasonInvalid, "[redacted]", 0},
-	"trusted_domains":                       {400, nil, "<html>", Expect{}, Unknown, ReasonInvalid, "trusted_domains N --value=127.0.0.1", 0},
+	"trusted_domains":                       {400, nil, "<html>", Expect{}, Unknown, ReasonInvalid, "trusted_domains N --value=HOST", 0},
 	"an answer without end":                 {200, nil, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, Expect{}, Unknown, ReasonInvalid, "has 1 MiB or more", 0},
 	"a message that holds the token":        {401, nil, `{"ocs":{"meta":{"statuscode":997,"message":"bad ` + token + `"},"data":[]}}`, Expect{}, Rejected, ReasonRejected, `("bad [redacted]")`, 0},
 	"a message that holds another token":    {403, nil, `{"ocs":{"meta":{"statuscode":403,"message":"eyJ0b2.x-_.y z"},"data":[]}}`, Expect{}, Rejected, ReasonForbidden, `("[redacted] z")`, 0},

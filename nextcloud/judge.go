@@ -96,17 +96,17 @@ func judgeUser(doc envelope, q question) Verdict {
 	case e.User != "" && e.User != id.User:
 		v = wrongUser(id, q)
 	case !id.Enabled:
-		v = verdict(Rejected, ReasonForbidden, "user %s is disabled: occ user:enable %s", quote(id.User), quote(id.User))
+		v = verdict(Rejected, ReasonForbidden, "user %s is disabled: occ user:enable USER", quote(id.User))
 	case data.Groups == nil && len(e.Groups)+len(e.NotInGroups) > 0:
 		// Fail closed: a rule that cannot be shown to hold does not hold.
 		v = verdict(Rejected, ReasonForbidden, "Nextcloud does not say in which groups user %s is", quote(id.User))
 	default:
 		if missing := without(e.Groups, id.Groups); len(missing) > 0 {
-			v = verdict(Rejected, ReasonForbidden, "user %s must be in the group %s and is not: occ group:adduser %s %s",
-				quote(id.User), quoteAll(missing), quote(missing[0]), quote(id.User))
+			v = verdict(Rejected, ReasonForbidden, "user %s must be in the group %s and is not: occ group:adduser GROUP USER",
+				quote(id.User), quoteAll(missing))
 		} else if banned := within(e.NotInGroups, id.Groups); len(banned) > 0 {
-			v = verdict(Rejected, ReasonForbidden, "user %s is in the group %s and must not be: occ group:removeuser %s %s",
-				quote(id.User), quoteAll(banned), quote(banned[0]), quote(id.User))
+			v = verdict(Rejected, ReasonForbidden, "user %s is in the group %s and must not be: occ group:removeuser GROUP USER",
+				quote(id.User), quoteAll(banned))
 			if q.hints.AppPassword {
 				v.Message = clip(v.Message+onPurpose, maxMessage)
 			}

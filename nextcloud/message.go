@@ -68,8 +68,7 @@ func notNextcloud(a answer, q question) string {
 	case a.status >= 300 && a.status < 400:
 		why = "it redirects to " + target(a.header, q) + ", redirects are not followed: set nextcloud.url to the final address"
 	case a.status == http.StatusBadRequest:
-		host, _, _ := strings.Cut(q.host, ":")
-		why = "if it is a Nextcloud, it does not know this host name: occ config:system:set trusted_domains N --value=" + clip(host, maxName)
+		why = "if it is a Nextcloud, it does not know this host name: occ config:system:set trusted_domains N --value=HOST"
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		why = "something in front of Nextcloud refuses the request before Nextcloud sees it"
 	case a.status == http.StatusPreconditionFailed:
@@ -127,10 +126,10 @@ func unreachable(q question, err error) Verdict {
 	return verdict(Unknown, ReasonUnreachable, "%s: %s", q.host, why)
 }
 
-// said quotes the server's own message, if it gave one.
+// said quotes the server's own message, if it gave one. It cannot leave the quotes, to look like words of ours.
 func said(message string, q question) string {
 	if text := q.clean(message); text != "" {
-		return ` ("` + text + `")`
+		return ` ("` + strings.ReplaceAll(text, `"`, "'") + `")`
 	}
 	return ""
 }

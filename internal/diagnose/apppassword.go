@@ -3,7 +3,6 @@ package diagnose
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
@@ -30,8 +30,7 @@ func (w *walk) asksNextcloud() bool { return w.grant != nil && w.grant.Spec.AppP
 // stepLogin looks at the login and does not try it: Nextcloud counts each wrong one, and it would make another app password.
 func (w *walk) stepLogin(ctx context.Context) Step {
 	name, namespace := w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace
-	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --type=%s --from-literal=%s=USER --from-literal=%s=PASSWORD",
-		shell(name), shell(namespace), corev1.SecretTypeBasicAuth, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)}
+	create := script{newSecret(name, namespace).Words("--type=kubernetes.io/basic-auth --from-literal=username=USER --from-literal=password=PASSWORD")}
 	user, missing := w.readKey(ctx, namespace, name, corev1.BasicAuthUsernameKey, create)
 	if missing != nil {
 		return *missing
@@ -45,11 +44,12 @@ func (w *walk) stepLogin(ctx context.Context) Step {
 		return broken(v1alpha1.ReasonCredentialRejected, create, "the user name or the password in Secret %q begins or ends with a space or a line break", name)
 	}
 	if last := w.lastFailure(); last != nil && last.Reason == v1alpha1.ReasonCredentialRejected {
-		return broken(last.Reason, []string{
-			"occ user:info " + shell(w.loginName) + "  # is it enabled?",
-			"occ user:resetpassword " + shell(w.loginName),
-			"# then write the password into the Secret; nothing is tried before its data change",
-			fmt.Sprintf("kubectl edit secret %s -n %s", shell(name), shell(namespace)),
+		return broken(last.Reason, script{
+			command.Comment("is the user enabled"),
+			command.New("occ user:info").Arg(w.loginName),
+			command.New("occ user:resetpassword").Arg(w.loginName),
+			command.Comment("then write the password into the Secret, nothing is tried before its data change"),
+			editSecret(name, namespace),
 		}, "%s: %s", last.Reason, last.Message)
 	}
 	return ok("user %q; not tried from here, because Nextcloud counts each wrong login", w.loginName)
@@ -75,34 +75,39 @@ func (w *walk) stepAppPassword(ctx context.Context) Step {
 		return unknown("%q of user %q, which cannot be told from what spec.secret.data made of it", record.Name, record.Token.Username)
 	}
 	w.password = sensitive.New(string(password))
-	w.loginName = record.Token.Username
+	w.accountName = record.Token.Username
 	return ok("%q of user %q, made %s", record.Name, record.Token.Username, w.ago(record.Token.IssuedAt.Time))
 }
 
 // cureLast mends what the operator says; most of it says itself what to do.
-func (w *walk) cureLast(last *v1alpha1.Attempt) []string {
+func (w *walk) cureLast(last *v1alpha1.Attempt) script {
 	if last.Reason == v1alpha1.ReasonEncryptionKeyMissing {
-		return []string{
-			"openssl rand -base64 32 | tr '+/' '-_' > keys",
-			"# give that file to the operator as --encryption-keys-file; docs/ways-to-a-token.md says how",
+		return script{
+			command.New("openssl rand -base64 32 | tr '+/' '-_' > keys"),
+			command.Comment("give that file to the operator as --encryption-keys-file, docs/ways-to-a-token.md says how"),
 		}
 	}
-	return []string{"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace)}
+	return script{w.renew()}
+}
+
+func editSecret(name, namespace string) command.Command {
+	return command.New("kubectl edit secret").Arg(name).Flag("-n", namespace)
 }
 
 // cureAppPassword mends an app password that Nextcloud does not take.
-func (w *walk) cureAppPassword(v nextcloud.Verdict) []string {
+func (w *walk) cureAppPassword(v nextcloud.Verdict) script {
 	switch v.Reason {
 	case nextcloud.ReasonRejected:
-		return []string{
-			"occ user:info " + shell(w.loginName) + "  # is it enabled?",
-			"occ user:auth-tokens:list " + shell(w.loginName) + "  # is the app password still there?",
-			"kubectl tokengrant renew " + shell(w.grant.Name) + " -n " + shell(w.grant.Namespace),
+		return script{
+			command.Comment("is the user enabled, and is the app password still there"),
+			w.withUser(command.New("occ user:info"), w.accountName),
+			w.withUser(command.New("occ user:auth-tokens:list"), w.accountName),
+			w.renew(),
 		}
 	case nextcloud.ReasonWrongUser:
-		return []string{
-			"# log in as the expected user, or correct spec.nextcloud.expect.user",
-			fmt.Sprintf("kubectl edit secret %s -n %s", shell(w.grant.Spec.AppPassword.LoginSecretRef.Name), shell(w.grant.Namespace)),
+		return script{
+			command.Comment("log in as the expected user, or correct spec.nextcloud.expect.user"),
+			editSecret(w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace),
 		}
 	}
 	return nil

@@ -3,11 +3,11 @@ package diagnose
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -15,7 +15,7 @@ import (
 // tlsClient reads the certificate, and connects with it where the other requests do without.
 func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace string) Step {
 	name := t.SecretRef.Name
-	renew := []string{fmt.Sprintf("kubectl create secret tls %s -n %s --cert=client.pem --key=client-key.pem --dry-run=client -o yaml | kubectl apply -f -", shell(name), shell(namespace))}
+	renew := script{apply(command.New("kubectl create secret tls").Arg(name).Flag("-n", namespace).Words("--cert=client.pem --key=client-key.pem"))}
 	certificate, missing := w.readKey(ctx, namespace, name, corev1.TLSCertKey, renew)
 	if missing != nil {
 		return *missing
@@ -38,20 +38,20 @@ func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace s
 		return broken(v1alpha1.ReasonInvalidSpec, nil, "spec.caRef of %s cannot be used: %v", w.issuer, err)
 	}
 	w.credential = credential{auth: keycloak.TLS(), how: "the certificate of the connection", http: client}
-	w.credential.cure = func(e *keycloak.Error) []string { return w.cureCertificate(e, pair) }
-	return ok("the certificate of %q in Secret %q in namespace %q, valid until %s",
-		pair.Leaf.Subject, name, namespace, pair.Leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+	w.credential.cure = func(e *keycloak.Error) script { return w.cureCertificate(e, pair) }
+	return ok("the certificate of %q by the authority %q in Secret %q in namespace %q, valid until %s",
+		pair.Leaf.Subject, pair.Leaf.Issuer, name, namespace, pair.Leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
 }
 
 // cureCertificate tells what Keycloak needs to ask for certificates, from how it knows this one.
-func (w *walk) cureCertificate(e *keycloak.Error, pair *tls.Certificate) []string {
+func (w *walk) cureCertificate(e *keycloak.Error, pair *tls.Certificate) script {
 	if w.realm() == "" {
 		return nil
 	}
-	trust := []string{
-		"# Keycloak has to ask for certificates, which its build fixes, and to trust the authority of this one, " + shell(pair.Leaf.Issuer.String()),
-		"kc.sh build --https-client-auth=request",
-		"kc.sh start --optimized --truststore-paths=AUTHORITY.pem",
+	trust := script{
+		command.Comment("Keycloak has to ask for certificates, which its build fixes, and to trust the authority of this one"),
+		command.New("kc.sh build --https-client-auth=request"),
+		command.New("kc.sh start --optimized --truststore-paths=AUTHORITY.pem"),
 	}
 	if e.Status == 0 { // It ended the handshake before it knew the client.
 		return trust

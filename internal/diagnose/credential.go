@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -27,7 +28,7 @@ type credential struct {
 	// http presents the client's certificate; nil where it authenticates in another way.
 	http *http.Client
 	// cure makes the issuer accept it; nil for a secret.
-	cure func(*keycloak.Error) []string
+	cure func(*keycloak.Error) script
 	// secret, key and namespace are where a client secret comes from.
 	secret, key, namespace string
 }
@@ -65,15 +66,14 @@ func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, 
 	from := fmt.Sprintf("key %q of Secret %q in namespace %q", c.key, c.secret, namespace)
 	if text := secret.Reveal(); strings.TrimSpace(text) != text {
 		s := warn("%s begins or ends with white space, which is sent with it: is that part of the secret?", from)
-		s.Cure = w.cureSecret(false)
-		return s
+		return s.with(w.cureSecret(false))
 	}
 	return ok("%s", from)
 }
 
 func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) Step {
 	name, key := k.SecretRef.Name, cmp.Or(k.SecretRef.Key, "tls.key")
-	create := []string{fmt.Sprintf("kubectl create secret generic %s -n %s --from-file=%s=key.pem --dry-run=client -o yaml | kubectl apply -f -", shell(name), shell(namespace), shell(key))}
+	create := script{apply(newSecret(name, namespace).Flag("--from-file=", key).Join("=key.pem"))}
 	private, missing := w.readKey(ctx, namespace, name, key, create)
 	if missing != nil {
 		return *missing
@@ -81,17 +81,17 @@ func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, nam
 	o := keycloak.PrivateKeyJWTOptions{Key: private, Algorithm: cmp.Or(k.Algorithm, "RS256"), KeyID: k.KeyID, Now: w.Now}
 	auth, err := keycloak.PrivateKeyJWT(o)
 	if err != nil {
-		return unfit(err, namespace, name, append([]string{generateKey(o.Algorithm)}, create...))
+		return unfit(err, namespace, name, append(script{generateKey(o.Algorithm)}, create...))
 	}
 	w.credential = credential{auth: auth, how: "private_key_jwt"}
 	if public, err := keycloak.PublicKeySet(o); err == nil {
-		w.credential.cure = func(*keycloak.Error) []string { return w.cureKey(public) }
+		w.credential.cure = func(*keycloak.Error) script { return w.cureKey(public) }
 	}
 	return ok("the private key in key %q of Secret %q in namespace %q", key, name, namespace)
 }
 
 // unfit says in which Secret a key or certificate stands that cannot be used.
-func unfit(err error, namespace, name string, cure []string) Step {
+func unfit(err error, namespace, name string, cure script) Step {
 	known, is := errors.AsType[*keycloak.Error](err)
 	if !is {
 		return unknown("Secret %q in namespace %q cannot be used", name, namespace)
@@ -100,11 +100,11 @@ func unfit(err error, namespace, name string, cure []string) Step {
 }
 
 // generateKey makes a key for an algorithm.
-func generateKey(algorithm string) string {
+func generateKey(algorithm string) command.Command {
 	if algorithm == "ES256" {
-		return "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+		return command.New("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem")
 	}
-	return "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem"
+	return command.New("openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem")
 }
 
 func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) Step {
@@ -122,7 +122,7 @@ func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken,
 	}
 	w.credential = credential{how: "a token of a Kubernetes ServiceAccount", auth: keycloak.Assertion(get)}
 	if claims, err := keycloak.UnverifiedClaims(first); err == nil {
-		w.credential.cure = func(*keycloak.Error) []string { return w.cureFederated(claims) }
+		w.credential.cure = func(*keycloak.Error) script { return w.cureFederated(claims) }
 	}
 	return ok("a token of ServiceAccount %q in namespace %q, asked for now", k.ServiceAccountName, namespace)
 }
@@ -130,16 +130,16 @@ func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken,
 // requestToken asks the API server for a token of a ServiceAccount, as the operator does and with its limits: only of
 // one that is marked for it.
 func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) (sensitive.String, *Step) {
-	at := shell(k.ServiceAccountName) + " -n " + shell(namespace)
-	annotate := "kubectl annotate serviceaccount " + at + " " + v1alpha1.AllowTokenRequestAnnotation + "=true"
+	annotate := command.New("kubectl annotate serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace).
+		Words(v1alpha1.AllowTokenRequestAnnotation + "=true")
 	var account corev1.ServiceAccount
 	if err := w.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: k.ServiceAccountName}, &account); err != nil {
 		s := unreadable(err, v1alpha1.ReasonCredentialMissing, "ServiceAccount", namespace, k.ServiceAccountName,
-			[]string{"kubectl create serviceaccount " + at, annotate})
+			script{command.New("kubectl create serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace), annotate})
 		return sensitive.String{}, &s
 	}
 	if account.Annotations[v1alpha1.AllowTokenRequestAnnotation] != "true" {
-		s := broken(v1alpha1.ReasonNotAllowed, []string{annotate}, "NotAllowed: ServiceAccount %q does not let the operator ask for its tokens", account.Name)
+		s := broken(v1alpha1.ReasonNotAllowed, script{annotate}, "NotAllowed: ServiceAccount %q does not let the operator ask for its tokens", account.Name)
 		return sensitive.String{}, &s
 	}
 	request := &authenticationv1.TokenRequest{
@@ -151,7 +151,7 @@ func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, na
 	if err := w.Client.SubResource("token").Create(ctx, &account, request); err != nil {
 		s := unknown("the API server gives you no token of ServiceAccount %q in namespace %q (%s), so nothing behind it can be tried: let somebody run this who may ask for one",
 			account.Name, namespace, apierrors.ReasonForError(err))
-		s.Cure = []string{"kubectl auth can-i create serviceaccounts/" + shell(account.Name) + " --subresource=token -n " + shell(namespace)}
+		s = s.with(script{command.New("kubectl auth can-i create").Flag("serviceaccounts/", account.Name).Words("--subresource=token").Flag("-n", namespace)})
 		return sensitive.String{}, &s
 	}
 	return sensitive.New(request.Status.Token), nil

@@ -5,11 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
-func (w *walk) cureNextcloud(v nextcloud.Verdict, e nextcloud.Expect) []string {
-	c := w.grant.Spec.Nextcloud
+func (w *walk) cureNextcloud(v nextcloud.Verdict, e nextcloud.Expect) script {
+	base := strings.TrimSuffix(string(w.grant.Spec.Nextcloud.URL), "/")
 	if w.asksNextcloud() {
 		if cure := w.cureAppPassword(v); cure != nil {
 			return cure
@@ -17,59 +18,75 @@ func (w *walk) cureNextcloud(v nextcloud.Verdict, e nextcloud.Expect) []string {
 	}
 	switch v.Reason {
 	case nextcloud.ReasonRejected:
-		return append([]string{
-			"# Nextcloud does not say why: look at the provider (bearer tokens, client ID, issuer)",
-			"occ user_oidc:provider",
-			"# bearer tokens are off, which is the default, or the issuer's keys are stale",
-			"occ user_oidc:provider PROVIDER --check-bearer=1",
-			"# the user is missing or disabled",
-			"occ user:info " + shell(w.finalClaims.Username),
+		return append(script{
+			command.Comment("Nextcloud does not say why: look at the provider (bearer tokens, client ID, issuer)"),
+			command.New("occ user_oidc:provider"),
+			command.Comment("bearer tokens are off, which is the default, or the keys of the issuer are stale"),
+			command.New("occ user_oidc:provider PROVIDER --check-bearer=1"),
+			command.Comment("the user is missing or disabled"),
+			w.withUser(command.New("occ user:info"), w.finalClaims.Username),
 		}, w.cureNextcloudAudience()...)
 	case nextcloud.ReasonWrongUser:
-		return []string{"occ user_oidc:provider PROVIDER --unique-uid=0 --mapping-uid=preferred_username"}
+		return script{command.New("occ user_oidc:provider PROVIDER --unique-uid=0 --mapping-uid=preferred_username")}
 	case nextcloud.ReasonForbidden:
-		return cureForbidden(v, e)
+		return w.cureForbidden(v, e)
 	case nextcloud.ReasonMaintenance:
-		return []string{"occ upgrade", "occ maintenance:mode --off"}
+		return script{command.New("occ upgrade"), command.New("occ maintenance:mode --off")}
 	case nextcloud.ReasonThrottled:
-		return []string{"occ security:bruteforce:reset ADDRESS"}
+		return script{command.New("occ security:bruteforce:reset ADDRESS")}
 	case nextcloud.ReasonInvalid:
-		return []string{
-			"# either the URL is not Nextcloud's",
-			"curl -s " + shell(strings.TrimSuffix(string(c.URL), "/")+"/status.php"),
-			"# or Nextcloud does not know this host name",
-			"occ config:system:set trusted_domains 9 --value=" + shell(hostOf(string(c.URL))),
+		return script{
+			command.Comment("either the URL is not that of a Nextcloud"),
+			command.New("curl -gs").URL(base + "/status.php"),
+			command.Comment("or Nextcloud does not know this host name"),
+			command.New("occ config:system:set trusted_domains 9").Flag("--value=", hostOf(base)),
 		}
 	}
-	return []string{"curl -v " + shell(strings.TrimSuffix(string(c.URL), "/")+"/status.php")}
+	return script{command.New("curl -gv").URL(base + "/status.php")}
 }
 
-func (w *walk) cureNextcloudAudience() []string {
-	cure := []string{"# the client ID of the provider is another than the audience"}
-	for _, a := range w.finalClaims.Audience {
-		cure = append(cure, "occ user_oidc:provider PROVIDER --clientid="+shell(a))
+// cureNextcloudAudience takes the audiences from the spec: those of the token are the issuer's words.
+func (w *walk) cureNextcloudAudience() script {
+	cure := script{command.Comment("the client ID of the provider is another than the audience")}
+	for _, a := range w.audience() {
+		cure = append(cure, command.New("occ user_oidc:provider PROVIDER").Flag("--clientid=", a))
+	}
+	if len(cure) == 1 {
+		cure = append(cure, command.New("occ user_oidc:provider PROVIDER --clientid=AUDIENCE"))
 	}
 	return cure
 }
 
+// withUser adds a user that a server has named, where the spec or the login does, too. USER stands for any other.
+func (w *walk) withUser(c command.Command, named string) command.Command {
+	known := []string{w.requestedSubject(), w.loginName, w.grant.Spec.Nextcloud.Expect.User}
+	if w.account != nil {
+		known = append(known, serviceAccountUser(w.account.ClientID))
+	}
+	if named != "" && slices.Contains(known, named) {
+		return c.Arg(named)
+	}
+	return c.Words("USER")
+}
+
 // cureForbidden: Nextcloud named the user, or redirected it to a second factor.
-func cureForbidden(v nextcloud.Verdict, e nextcloud.Expect) []string {
+func (w *walk) cureForbidden(v nextcloud.Verdict, e nextcloud.Expect) script {
 	if v.Identity == nil {
-		return []string{"occ twofactorauth:enforce --on --exclude GROUP"}
+		return script{command.New("occ twofactorauth:enforce --on --exclude GROUP")}
 	}
-	user := shell(v.Identity.User)
+	user := v.Identity.User
 	if !v.Identity.Enabled {
-		return []string{"occ user:enable " + user}
+		return script{w.withUser(command.New("occ user:enable"), user)}
 	}
-	var cure []string
+	var cure script
 	for _, g := range e.Groups {
 		if !slices.Contains(v.Identity.Groups, g) {
-			cure = append(cure, "occ group:adduser "+shell(g)+" "+user)
+			cure = append(cure, w.withUser(command.New("occ group:adduser").Arg(g), user))
 		}
 	}
 	for _, g := range e.NotInGroups {
 		if slices.Contains(v.Identity.Groups, g) {
-			cure = append(cure, "occ group:removeuser "+shell(g)+" "+user)
+			cure = append(cure, w.withUser(command.New("occ group:removeuser").Arg(g), user))
 		}
 	}
 	return cure

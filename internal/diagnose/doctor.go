@@ -81,9 +81,9 @@ type walk struct {
 	opened sensitive.String
 	// user is who Nextcloud says the token is.
 	user string
-	// password is the app password that is published, loginName the user who logged in for it.
-	password  sensitive.String
-	loginName string
+	// password is the app password that is published, accountName whose Nextcloud says it is, loginName who logs in for it.
+	password               sensitive.String
+	accountName, loginName string
 	// asked is the time before the token that would be published was asked for.
 	asked time.Time
 }

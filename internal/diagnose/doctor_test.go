@@ -148,7 +148,7 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 	}{
 		"the client secret is wrong": {
 			func(s *scene) { s.secret.Data["client-secret"] = []byte("wrong") }, "authenticate", v1alpha1.ReasonClientRejected,
-			[]string{lookUp, "SECRET=$(kcadm.sh get clients/$CLIENT/client-secret -r tokengrant --fields value --format csv --noquotes)", `kubectl patch secret notes-client -n apps -p '{"stringData":{"client-secret":"'"$SECRET"'"}}'`},
+			[]string{lookUp, `SECRET=$(kcadm.sh get "clients/$CLIENT/client-secret" -r tokengrant --fields value --format csv --noquotes)`, `kubectl create secret generic notes-client -n apps --from-literal=client-secret="$SECRET" --dry-run=client -o json | kubectl patch secret notes-client -n apps --patch-file=/dev/stdin`},
 		},
 		"the client does not exist": {
 			func(s *scene) { s.grant.Spec.ServiceAccount.ClientID = "nobody's" }, "authenticate", v1alpha1.ReasonClientRejected,
@@ -156,25 +156,25 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 		},
 		"the client is disabled": {
 			change(func(c *keycloaktest.Client) { c.Disabled = true }), "authenticate", v1alpha1.ReasonClientRejected,
-			[]string{lookUp, "kcadm.sh update clients/$CLIENT -r tokengrant -s enabled=true"},
+			[]string{lookUp, `kcadm.sh update "clients/$CLIENT" -r tokengrant -s enabled=true`},
 		},
 		"the client has no service account": {
 			change(func(c *keycloaktest.Client) { c.NoServiceAccount = true }), "mint", v1alpha1.ReasonServiceAccountDisabled,
-			[]string{lookUp, "kcadm.sh update clients/$CLIENT -r tokengrant -s publicClient=false -s serviceAccountsEnabled=true"},
+			[]string{lookUp, `kcadm.sh update "clients/$CLIENT" -r tokengrant -s publicClient=false -s serviceAccountsEnabled=true`},
 		},
 		"a scope is not the client's": {
 			func(s *scene) { s.grant.Spec.Scopes = []v1alpha1.Scope{"files"} }, "mint", v1alpha1.ReasonScopeInvalid,
-			[]string{lookUp, "kcadm.sh update clients/$CLIENT/optional-client-scopes/$SCOPE -r tokengrant"},
+			[]string{lookUp, `kcadm.sh update "clients/$CLIENT/optional-client-scopes/$SCOPE" -r tokengrant`},
 		},
 		"the client may not exchange": {
 			change(func(c *keycloaktest.Client) { c.NoExchange = true }), "exchange", v1alpha1.ReasonExchangeNotEnabled,
-			[]string{lookUp, `kcadm.sh update clients/$CLIENT -r tokengrant -s 'attributes."standard.token.exchange.enabled"=true'`},
+			[]string{lookUp, `kcadm.sh update "clients/$CLIENT" -r tokengrant -s 'attributes."standard.token.exchange.enabled"=true'`},
 		},
 		"no mapper makes the audience available": {
 			change(func(c *keycloaktest.Client) { c.Audience = nil }), "audience", v1alpha1.ReasonAudienceNotAvailable,
 			[]string{
-				lookUp, `kcadm.sh create clients/$CLIENT/protocol-mappers/models -r tokengrant -s name='audience nextcloud' -s protocol=openid-connect ` +
-					`-s protocolMapper=oidc-audience-mapper -s 'config."included.client.audience"=nextcloud' -s 'config."access.token.claim"=true'`,
+				lookUp, `kcadm.sh create "clients/$CLIENT/protocol-mappers/models" -r tokengrant -s name='audience nextcloud' -s protocol=openid-connect ` +
+					`-s protocolMapper=oidc-audience-mapper -s 'config."included.client.audience"'=nextcloud -s 'config."access.token.claim"=true'`,
 			},
 		},
 		"the audience is no client of the realm": {

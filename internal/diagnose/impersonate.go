@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
 
@@ -54,14 +55,23 @@ func (w *walk) endSession(ctx context.Context) {
 	}
 }
 
-func (w *walk) cureImpersonation(e *keycloak.Error) []string {
+// serviceAccountUser is the name that Keycloak gives to the user of a client's service account.
+func serviceAccountUser(clientID string) string {
+	return "service-account-" + strings.ToLower(clientID)
+}
+
+func (w *walk) cureImpersonation(e *keycloak.Error) script {
 	switch e.Reason {
 	case keycloak.ReasonImpersonationUnsupported:
-		return []string{"kc.sh start --features=token-exchange:v1  # a preview; the other features of this Keycloak stand in the same list"}
+		return script{
+			command.Comment("a preview, the other features of this Keycloak stand in the same list"),
+			command.New("kc.sh start --features=token-exchange:v1"),
+		}
 	case keycloak.ReasonImpersonationForbidden:
 		return w.kcadm("",
-			"kcadm.sh add-roles -r REALM --uusername "+shell("service-account-"+strings.ToLower(w.account.ClientID))+" --cclientid realm-management --rolename impersonation",
-			"kcadm.sh get users -r REALM -q exact=true -q username="+shell(w.requestedSubject())+" --fields username,enabled")
+			w.inRealm(command.New("kcadm.sh add-roles")).Flag("--uusername", serviceAccountUser(w.account.ClientID)).
+				Words("--cclientid realm-management --rolename impersonation"),
+			w.inRealm(command.New("kcadm.sh get users")).Words("-q exact=true").Flag("-q username=", w.requestedSubject()).Words("--fields username,enabled"))
 	}
 	return w.cureExchange(e)
 }

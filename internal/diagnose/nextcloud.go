@@ -10,6 +10,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
@@ -64,7 +65,10 @@ func (w *walk) stepPaths(ctx context.Context) Step {
 		checks[i] = nextcloud.PathCheck{Path: p.Path, Access: nextcloud.Access(p.Access)}
 	}
 	if v := nc.CheckPaths(ctx, w.final(), w.user, checks, w.hints(ctx)); v.Outcome != nextcloud.Accepted {
-		return broken(v.Reason, []string{"occ files:scan " + shell(w.user) + "  # where the path is there and Nextcloud does not know it yet"}, "%s: %s", v.Reason, v.Message)
+		return broken(v.Reason, script{
+			command.Comment("where the path is there and Nextcloud does not know it yet"),
+			w.withUser(command.New("occ files:scan"), w.user),
+		}, "%s: %s", v.Reason, v.Message)
 	}
 	return ok("user %q has the access that the paths ask for", w.user)
 }
@@ -86,7 +90,7 @@ func (w *walk) nextcloudClient(ctx context.Context) (nextcloud.Client, *Step) {
 // hints are as the operator gives them. The key of the published token is known where the Secret can be read.
 func (w *walk) hints(ctx context.Context) nextcloud.Hints {
 	if w.asksNextcloud() {
-		return nextcloud.Hints{AppPassword: true, Username: w.loginName}
+		return nextcloud.Hints{AppPassword: true, Username: w.accountName}
 	}
 	h := nextcloud.Hints{
 		NewKey: true, Username: w.finalClaims.Username, Issuer: string(w.issuer.spec.URL), Audience: w.finalClaims.Audience,

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -50,32 +51,30 @@ func (w *walk) readIssuer(ctx context.Context) error {
 
 // unreadable says why an object could not be read: a finding where it is missing, a limit of this walk where the
 // reader may not read it.
-func unreadable(err error, reason v1alpha1.Reason, kind, namespace, name string, cure []string) Step {
+func unreadable(err error, reason v1alpha1.Reason, kind, namespace, name string, cure script) Step {
 	what := fmt.Sprintf("%s %q", kind, name)
-	where := ""
+	look := command.New("kubectl auth can-i get").Arg(strings.ToLower(kind) + "s/" + name)
 	if namespace != "" {
 		what += fmt.Sprintf(" in namespace %q", namespace)
-		where = " -n " + shell(namespace)
+		look = look.Flag("-n", namespace)
 	}
-	resource := strings.ToLower(kind) + "s/" + shell(name)
 	switch {
 	case apierrors.IsNotFound(err):
 		return broken(reason, cure, "%s does not exist", what)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		s := unknown("you may not read %s, so nothing behind it can be tried: ask for that right, or let somebody run this who has it", what)
-		s.Cure = []string{"kubectl auth can-i get " + resource + where}
-		return s
+		return unknown("you may not read %s, so nothing behind it can be tried: ask for that right, or let somebody run this who has it", what).
+			with(script{look})
 	}
 	return unknown("%s could not be read: %s", what, apierrors.ReasonForError(err))
 }
 
 // readKey reads one key of a Secret. The Step is a finding when there is no value.
-func (w *walk) readKey(ctx context.Context, namespace, name, key string, cure []string) (sensitive.String, *Step) {
+func (w *walk) readKey(ctx context.Context, namespace, name, key string, cure script) (sensitive.String, *Step) {
 	return w.readKeyUpTo(ctx, sensitive.MaxSize, "Secret", namespace, name, key, cure)
 }
 
 // readKeyUpTo reads one key of a Secret or ConfigMap, with a bound in bytes.
-func (w *walk) readKeyUpTo(ctx context.Context, limit int, kind, namespace, name, key string, cure []string) (sensitive.String, *Step) {
+func (w *walk) readKeyUpTo(ctx context.Context, limit int, kind, namespace, name, key string, cure script) (sensitive.String, *Step) {
 	at := client.ObjectKey{Namespace: namespace, Name: name}
 	var value []byte
 	var err error
@@ -108,22 +107,17 @@ func (w *walk) connect(ctx context.Context, ref *v1alpha1.CARef, namespace strin
 		return o, nil
 	}
 	key, kind := cmp.Or(ref.Key, "ca.crt"), cmp.Or(ref.Kind, "ConfigMap")
-	bundle, missing := w.readKeyUpTo(ctx, sensitive.MaxAuthorities, kind, namespace, ref.Name, key, []string{
-		fmt.Sprintf("kubectl create %s %s -n %s --from-file=%s=ca.pem", createKind(kind), shell(ref.Name), shell(namespace), shell(key)),
-	})
+	create := command.New("kubectl create configmap").Arg(ref.Name).Flag("-n", namespace)
+	if kind == "Secret" {
+		create = newSecret(ref.Name, namespace)
+	}
+	bundle, missing := w.readKeyUpTo(ctx, sensitive.MaxAuthorities, kind, namespace, ref.Name, key, script{create.Flag("--from-file=", key).Join("=ca.pem")})
 	o.RootCAs = []byte(bundle.Reveal())
 	return o, missing
 }
 
-func createKind(kind string) string {
-	if kind == "Secret" {
-		return "secret generic"
-	}
-	return "configmap"
-}
-
 // failure turns an error of keycloak into a finding.
-func failure(err error, cure func(*keycloak.Error) []string) Step {
+func failure(err error, cure func(*keycloak.Error) script) Step {
 	known, is := errors.AsType[*keycloak.Error](err)
 	if !is {
 		return unknown("the request could not be made") // Its text is nobody's promise to be clean.

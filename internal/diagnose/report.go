@@ -2,14 +2,15 @@
 // whoever runs it: it sends the requests that the operator sends and stops at the first that fails. What it finds is a
 // Report of plain sentences and of the commands that mend what is broken; how that is shown is not its business.
 //
-// No token and no secret gets into a Report: messages come from keycloak and nextcloud, which clean them, and commands
-// are put together from names only.
+// No token and no secret gets into a Report: messages come from keycloak and nextcloud, which clean them. Commands are built
+// from names in the cluster's objects; no word of an issuer or of a Nextcloud is part of one.
 package diagnose
 
 import (
 	"fmt"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 )
 
 // Result is how a step ended.
@@ -37,7 +38,7 @@ type Step struct {
 	Reason v1alpha1.Reason `json:"reason,omitempty"`
 	// Message is one sentence, or two.
 	Message string `json:"message"`
-	// Cure is a list of shell commands, and of comments that start with #.
+	// Cure is a list of commands for a POSIX shell, and of comments that start with #. Package command has built them.
 	Cure []string `json:"cure,omitempty"`
 }
 
@@ -86,6 +87,17 @@ func skip(format string, args ...any) Step {
 	return Step{Result: Skipped, Message: fmt.Sprintf(format, args...)}
 }
 
-func broken(reason v1alpha1.Reason, cure []string, format string, args ...any) Step {
-	return Step{Result: Broken, Reason: reason, Cure: cure, Message: fmt.Sprintf(format, args...)}
+func broken(reason v1alpha1.Reason, cure script, format string, args ...any) Step {
+	return Step{Result: Broken, Reason: reason, Message: fmt.Sprintf(format, args...)}.with(cure)
+}
+
+// script is what somebody runs to mend a finding.
+type script []command.Command
+
+// with adds the commands that mend the finding.
+func (s Step) with(cure script) Step {
+	if len(cure) > 0 {
+		s.Cure = command.Script(cure...)
+	}
+	return s
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/granttype"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -25,8 +26,8 @@ func (w *walk) stepIssuer(ctx context.Context) Step {
 		if w.issuer.kind == KindClusterTokenIssuer {
 			namespace = ""
 		}
-		return unreadable(err, v1alpha1.ReasonIssuerNotFound, w.issuer.kind, namespace, w.issuer.name, []string{
-			"kubectl get tokenissuers,clustertokenissuers -n " + shell(w.namespace),
+		return unreadable(err, v1alpha1.ReasonIssuerNotFound, w.issuer.kind, namespace, w.issuer.name, script{
+			command.New("kubectl get tokenissuers,clustertokenissuers").Flag("-n", w.namespace),
 		})
 	}
 	if w.grant != nil {
@@ -207,8 +208,7 @@ func (w *walk) stepVerify(ctx context.Context) Step {
 	case w.grant != nil && !plan.SufficientLife(life, refresh, propagation):
 		s := warn("signature, iss, azp and aud [%s] are right, but tokens live %s, and the kubelet takes up to %s to bring a changed Secret to a volume",
 			strings.Join(claims.Audience, " "), life, propagation)
-		s.Cure = w.cureLife()
-		return s
+		return s.with(w.cureLife())
 	case skew.Abs() > 30*time.Second:
 		return warn("signature, iss, azp and aud [%s] are right; the clocks of the issuer and of this machine differ by %s", strings.Join(claims.Audience, " "), skew.Abs())
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -52,7 +53,7 @@ func (w *walk) mintAsserted(ctx context.Context, k *v1alpha1.KubernetesToken) St
 		if unreadable != nil {
 			return unknown("the API server's token of ServiceAccount %q cannot be read", k.ServiceAccountName)
 		}
-		return failure(err, func(e *keycloak.Error) []string { return w.cureAssertion(e, claims) })
+		return failure(err, func(e *keycloak.Error) script { return w.cureAssertion(e, claims) })
 	}
 	w.own = &token
 	return w.readOwn(ctx)
@@ -74,12 +75,16 @@ func (w *walk) readAssertion(ctx context.Context, ref *v1alpha1.TokenSecretRef) 
 	issuer := string(w.issuer.spec.URL)
 	switch {
 	case !w.Now().Before(claims.Expiry):
-		return broken(v1alpha1.ReasonSubjectTokenInvalid, []string{"kubectl tokengrant status -n " + shell(w.grant.Namespace) + "  # where another TokenGrant writes it"},
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, script{
+			command.Comment("where another TokenGrant writes it"),
+			command.New("kubectl tokengrant status").Flag("-n", w.grant.Namespace),
+		},
 			"%s: %s expired %s", v1alpha1.ReasonSubjectTokenInvalid, from, w.ago(claims.Expiry))
 	case !slices.Equal(claims.Audience, []string{issuer}):
-		return broken(v1alpha1.ReasonSubjectTokenInvalid, []string{
-			"# where another TokenGrant writes it",
-			"kubectl patch tokengrant OTHER -n " + shell(w.grant.Namespace) + " --type=merge -p " + shell(`{"spec":{"exchange":{"audience":["`+issuer+`"]}}}`),
+		return broken(v1alpha1.ReasonSubjectTokenInvalid, script{
+			command.Comment("where another TokenGrant writes it"),
+			command.New("kubectl patch tokengrant OTHER").Flag("-n", w.grant.Namespace).Words("--type=merge").
+				JSON("-p", map[string]any{"spec": map[string]any{"exchange": map[string]any{"audience": []string{issuer}}}}),
 		}, "%s: %s is for %q; its only audience must be the issuer URL", v1alpha1.ReasonSubjectTokenInvalid, from, claims.Audience)
 	}
 	return w.untried("%s, of %q at %s, is made out as it should be; it is not tried here, because the issuer may take it once only and the operator needs it",
@@ -108,7 +113,7 @@ func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) S
 	}
 	w.own, w.ownClaims, w.asked = &keycloak.Token{AccessToken: value}, claims, w.Now()
 	life := plan.Life(w.asked, nil, w.asked, claims.Expiry)
-	return ok("%s: a token of user %q, aud %v, valid for %s", from, claims.Username, claims.Audience, life.Round(1e9))
+	return ok("%s: a token of user %q, minted by client %q, aud %v, valid for %s", from, claims.Username, claims.ClientID, claims.Audience, life.Round(1e9))
 }
 
 // session looks whether there is a session of a user, or a login to open it with. Neither is tried: where the realm revokes
@@ -123,8 +128,8 @@ func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef)
 		return *missing
 	}
 	key := cmp.Or(ref.Key, "refresh_token")
-	_, missing = w.readKey(ctx, w.grant.Namespace, ref.Name, key, []string{
-		fmt.Sprintf("kubectl tokengrant login %s -n %s --secret %s --key %s", shell(w.grant.Name), shell(w.grant.Namespace), shell(ref.Name), shell(key)),
+	_, missing = w.readKey(ctx, w.grant.Namespace, ref.Name, key, script{
+		command.New("kubectl tokengrant login").Arg(w.grant.Name).Flag("-n", w.grant.Namespace).Flag("--secret", ref.Name).Flag("--key", key),
 	})
 	if missing != nil {
 		missing.Message = "nobody has logged in: " + missing.Message
@@ -139,7 +144,7 @@ func (w *walk) badSubject(err error, from string, token sensitive.String) Step {
 		return broken(v1alpha1.ReasonSubjectTokenInvalid, w.cureSubject(), "%s: the token in %s expired %s",
 			v1alpha1.ReasonSubjectTokenInvalid, from, w.ago(claims.Expiry))
 	}
-	s := failure(err, func(*keycloak.Error) []string { return w.cureSubject() })
+	s := failure(err, func(*keycloak.Error) script { return w.cureSubject() })
 	s.Message = from + ": " + s.Message
 	return s
 }
