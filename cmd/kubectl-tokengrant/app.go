@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -35,6 +36,14 @@ var errBroken = errors.New("broken")
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// advised is an error with a line of its own that says what to do.
+type advised struct {
+	error
+	advice string
+}
+
+func (e advised) Unwrap() error { return e.error }
 
 // app is what the commands share.
 type app struct {
@@ -71,10 +80,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	case errors.Is(err, errBroken):
 		return exitBroken
 	case !a.started, errors.As(err, &wrong):
-		fmt.Fprintf(a.ErrOut, "error: %v\nSee 'kubectl tokengrant --help'.\n", err)
+		_, _ = io.WriteString(a.ErrOut, lines("error: "+err.Error()+"\nSee 'kubectl tokengrant --help'.\n"))
 		return exitUsage
 	}
-	fmt.Fprintf(a.ErrOut, "error: %v\n", explain(err))
+	printf(a.ErrOut, "error: %s\n", explain(err))
+	if advice, is := errors.AsType[advised](err); is {
+		printf(a.ErrOut, "%s\n", advice.advice)
+	}
 	return exitBroken
 }
 
@@ -138,8 +150,16 @@ func (a *app) dial() (client.Client, error) {
 		return nil, err
 	}
 	config.UserAgent = "kubectl-tokengrant/" + version()
-	config.WarningHandler = rest.NewWarningWriter(a.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	config.WarningHandler = rest.NewWarningWriter(warnings{a.ErrOut}, rest.WarningWriterOptions{Deduplicate: true})
 	return client.New(config, client.Options{Scheme: scheme()})
+}
+
+// warnings writes lines of the API server.
+type warnings struct{ io.Writer }
+
+func (w warnings) Write(text []byte) (int, error) {
+	_, err := io.WriteString(w.Writer, lines(string(text)))
+	return len(text), err
 }
 
 // namespace is the one of the command line, else the one of the context.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -87,7 +86,7 @@ func (a *app) showReport(r *diagnose.Report) {
 	if r.Namespace != "" {
 		name = r.Namespace + "/" + name
 	}
-	fmt.Fprintf(a.Out, "%s %s\n", r.Kind, name)
+	printf(a.Out, "%s %s\n", r.Kind, name)
 	for _, s := range r.Steps {
 		a.line(string(s.Result), s.Name, s.Message)
 	}
@@ -103,9 +102,9 @@ func (a *app) showReport(r *diagnose.Report) {
 		if !found || len(s.Cure) == 0 {
 			continue
 		}
-		fmt.Fprintf(a.Out, "\n"+part.title+"\n", s.Name)
+		printf(a.Out, "\n"+part.title+"\n", s.Name)
 		for _, c := range s.Cure {
-			fmt.Fprintf(a.Out, "  %s\n", printable(c))
+			printf(a.Out, "  %s\n", c)
 		}
 	}
 }

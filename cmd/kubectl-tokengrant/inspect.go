@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -203,7 +204,8 @@ func driftOf(g *v1alpha1.TokenGrant, s *corev1.Secret) []string {
 }
 
 func (a *app) showInspection(i *inspection) {
-	fmt.Fprintf(a.Out, "TokenGrant %s/%s: key %q of Secret %q\n\nHeader:\n%s\n\nClaims:\n%s\n\n", i.Namespace, i.Name, i.Key, i.Secret, i.Header, i.Claims)
+	printf(a.Out, "TokenGrant %s/%s: key %q of Secret %q\n\n", i.Namespace, i.Name, i.Key, i.Secret)
+	_, _ = io.WriteString(a.Out, escaped(fmt.Sprintf("Header:\n%s\n\nClaims:\n%s\n\n", i.Header, i.Claims), jsonEscape))
 	now := a.now()
 	if i.Expired {
 		a.line(stateBroken, "expiry", "expired "+until(now, i.ExpiresAt.Time))

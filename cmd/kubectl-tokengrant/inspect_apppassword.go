@@ -30,10 +30,10 @@ func (a *app) inspectAppPassword(g *v1alpha1.TokenGrant, s *corev1.Secret, recor
 	}
 	i.Matches = len(i.Differences) == 0
 	err := a.print(i, func() {
-		fmt.Fprintf(a.Out, "TokenGrant %s/%s: an app password in Secret %q; it has no claims\n", i.Namespace, i.Name, i.Secret)
+		printf(a.Out, "TokenGrant %s/%s: an app password in Secret %q; it has no claims\n", i.Namespace, i.Name, i.Secret)
 		a.line(stateOK, "user", i.User)
 		a.line(stateOK, "made", since(a.now(), i.MadeAt.Time)+" ago")
-		a.line(stateOK, "listed as", fmt.Sprintf("%q: occ user:auth-tokens:list %s", i.ListedAs, printable(i.User)))
+		a.line(stateOK, "listed as", fmt.Sprintf("%q: occ user:auth-tokens:list USER", i.ListedAs))
 		if i.Matches {
 			a.line(stateOK, "record", "the Secret is as the operator wrote it")
 		}

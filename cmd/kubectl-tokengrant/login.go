@@ -36,7 +36,7 @@ that is done and writes the offline token into a Secret of the grant's namespace
 subject.offlineTokenSecretRef, or another by --secret. It is asked for as the grant's own client, because no other can
 refresh it. The token is not shown.
 
-The client needs the device flow: kcadm.sh update clients/$CLIENT -r REALM -s 'attributes."oauth2.device.authorization.grant.enabled"=true'`,
+The client needs the device flow: kcadm.sh update "clients/$CLIENT" -r REALM -s 'attributes."oauth2.device.authorization.grant.enabled"=true'`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.runE(func(ctx context.Context, args []string) error { return a.login(ctx, args[0], o) }),
 	}
@@ -91,16 +91,16 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.ErrOut, "Open %s and type the code %s", printable(authorization.VerificationURI), printable(authorization.UserCode))
+	printf(a.ErrOut, "Open %s and type the code %s", authorization.VerificationURI, authorization.UserCode)
 	if authorization.VerificationURIComplete != "" {
-		fmt.Fprintf(a.ErrOut, ", or open %s", printable(authorization.VerificationURIComplete))
+		printf(a.ErrOut, ", or open %s", authorization.VerificationURIComplete)
 	}
-	fmt.Fprintf(a.ErrOut, "\nWaiting for at most %s ...\n", authorization.ExpiresIn)
+	printf(a.ErrOut, "\nWaiting for at most %s ...\n", authorization.ExpiresIn)
 	token, err := oauth.DeviceToken(ctx, authorization)
 	refused, _ := errors.AsType[*keycloak.Error](err)
 	switch {
 	case refused != nil && refused.Code == codeNotAllowed:
-		return fmt.Errorf("%w\nThe user needs the role: kcadm.sh add-roles -r REALM --uusername USER --rolename offline_access", err)
+		return advised{err, "The user needs the role: kcadm.sh add-roles -r REALM --uusername USER --rolename offline_access"}
 	case err != nil:
 		return err
 	case token.RefreshToken.IsZero():
@@ -113,10 +113,10 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	return a.print(result, func() {
 		a.line(stateOK, namespace+"/"+o.secret, fmt.Sprintf("key %q holds an offline token for client %q", o.key, oauth.ID))
 		if o.secret == used.Name && o.key == cmp.Or(used.Key, "refresh_token") {
-			fmt.Fprintf(a.Out, "TokenGrant %s uses it at once. When it is Ready, the Secret may be deleted.\n", grant)
+			printf(a.Out, "TokenGrant %s uses it at once. When it is Ready, the Secret may be deleted.\n", grant)
 			return
 		}
-		fmt.Fprintf(a.Out, offlineSnippet, o.secret, o.key)
+		printf(a.Out, offlineSnippet, o.secret, o.key)
 	})
 }
 

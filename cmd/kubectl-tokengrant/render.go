@@ -223,7 +223,7 @@ func (a *app) showSecrets(secrets []corev1.Secret) error {
 				delete(s.Annotations, key)
 			}
 		}
-		fmt.Fprintln(a.Out, "---\n# "+note)
+		printf(a.Out, "---\n# %s\n", note)
 		if err := writeYAML(a.Out, s); err != nil {
 			return err
 		}

@@ -169,7 +169,7 @@ func (r *renewal) answered(g *v1alpha1.TokenGrant, now time.Time) bool {
 
 func (a *app) showRenewals(results []*renewal) {
 	if len(results) == 0 {
-		fmt.Fprintln(a.ErrOut, "There are no TokenGrants here.")
+		printf(a.ErrOut, "There are no TokenGrants here.\n")
 	}
 	for _, r := range results {
 		state, reason := stateOK, ""

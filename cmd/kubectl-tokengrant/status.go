@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,10 +11,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/diagnose"
 )
 
@@ -162,7 +161,7 @@ func broken(is bool) error {
 }
 
 func (a *app) showGrant(v grantView, now time.Time) {
-	fmt.Fprintf(a.Out, "TokenGrant %s/%s: Ready=%s, %s\n", v.Namespace, v.Name, v.Ready, v.Reason)
+	printf(a.Out, "TokenGrant %s/%s: Ready=%s, %s\n", v.Namespace, v.Name, v.Ready, v.Reason)
 	for _, s := range v.Stages {
 		a.line(s.State, s.Name, s.Detail)
 	}
@@ -171,10 +170,13 @@ func (a *app) showGrant(v grantView, now time.Time) {
 		if v.Failures > 1 {
 			times = fmt.Sprintf(", %d failures in a row", v.Failures)
 		}
-		fmt.Fprintf(a.Out, "  last attempt %s ago%s: %s\n", since(now, l.Time.Time), times, l.Reason)
+		printf(a.Out, "  last attempt %s ago%s: %s\n", since(now, l.Time.Time), times, l.Reason)
 	}
 	if v.StoppedAt != "" {
-		fmt.Fprintf(a.Out, "\nWhat to do about it: kubectl tokengrant doctor %s -n %s\n", v.Name, v.Namespace)
+		doctor, err := command.New("kubectl tokengrant doctor").Arg(v.Name).Flag("-n", v.Namespace).Text()
+		if err == nil {
+			printf(a.Out, "\nWhat to do about it: %s\n", doctor)
+		}
 	}
 }
 
@@ -197,17 +199,15 @@ func (a *app) statusOfAll(ctx context.Context, c client.Client, namespace string
 
 func (a *app) showTable(views []grantView, namespace string) {
 	if len(views) == 0 {
-		fmt.Fprintln(a.ErrOut, "There are no TokenGrants here.")
+		printf(a.ErrOut, "There are no TokenGrants here.\n")
 		return
 	}
 	now := a.now()
-	w := printers.GetNewTabWriter(a.Out)
-	defer func() { _ = w.Flush() }()
 	heads := []string{"NAME", "READY", "REASON", "STOPPED AT", "USER", "ISSUED", "REFRESH", "EXPIRES", "SECRET"}
 	if namespace == "" {
 		heads = append([]string{"NAMESPACE"}, heads...)
 	}
-	fmt.Fprintln(w, strings.Join(heads, "\t"))
+	rows := [][]string{heads}
 	for _, v := range views {
 		user, issued, refresh, expires := "-", "-", "-", "-"
 		if t := v.Token; t != nil {
@@ -219,10 +219,11 @@ func (a *app) showTable(views []grantView, namespace string) {
 		if v.RefreshAt != nil {
 			refresh = until(now, v.RefreshAt.Time)
 		}
-		cells := []string{v.Name, string(v.Ready), v.Reason, cmp.Or(v.StoppedAt, "-"), printable(user), issued, refresh, expires, cmp.Or(v.Secret.Name, "-")}
+		cells := []string{v.Name, string(v.Ready), v.Reason, cmp.Or(v.StoppedAt, "-"), user, issued, refresh, expires, cmp.Or(v.Secret.Name, "-")}
 		if namespace == "" {
 			cells = append([]string{v.Namespace}, cells...)
 		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
+		rows = append(rows, cells)
 	}
+	table(a.Out, rows)
 }
