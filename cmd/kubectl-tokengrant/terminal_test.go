@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"unicode"
@@ -45,7 +44,7 @@ func TestNoCommandLetsForeignTextSteerTheTerminal(t *testing.T) {
 		for _, output := range []string{"", "json", "yaml"} {
 			t.Run(fmt.Sprintf("%.20q -o %q", command, output), func(t *testing.T) {
 				g := hostileGrant()
-				objects := append(cluster()[:1], published(t, g, map[string][]byte{"access_token": []byte(publishedToken(g))}), client.Object(g))
+				objects := []client.Object{cluster()[0], published(t, g, map[string][]byte{"access_token": []byte(publishedToken(g))}), g}
 				issuer := objects[0].(*v1alpha1.ClusterTokenIssuer)
 				issuer.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "Reason", hostile)}
 				b := newBench(t, interceptor.Funcs{}, objects...)
@@ -107,7 +106,7 @@ func FuzzOutput(f *testing.F) {
 		}
 		b := newBench(t, interceptor.Funcs{})
 		b.line(stateOK, text, text)
-		printf(io.Writer(&b.out), "%s, %s, %q, %s\n", text, v1alpha1.Reason(text), text, fmt.Errorf("%s", text))
+		printf(&b.out, "%s, %s, %q, %s\n", text, v1alpha1.Reason(text), text, fmt.Errorf("%s", text))
 		table(&b.out, [][]string{{text, text}})
 		if at := unprintable(b.out.String()); at >= 0 || strings.Count(b.out.String(), "\n") != 3 {
 			t.Errorf("character %d of %q", at, b.out.String())

@@ -80,9 +80,11 @@ func TestAScriptWithARefusedCommandHasNone(t *testing.T) {
 
 func TestACommandIsNotChangedByWhatIsMadeOfIt(t *testing.T) {
 	base := command.New("kubectl get pods").Words("-A")
-	_, _, _ = base.Words("-w"), base.Join("B"), base.Arg("a").Flag("-n", "b")
-	if got, _ := base.Text(); got != "kubectl get pods -A" {
-		t.Errorf("got %s", got)
+	for _, made := range []command.Command{base.Words("-w"), base.Join("B"), base.Arg("a").Flag("-n", "b")} {
+		other, _ := made.Text()
+		if got, _ := base.Text(); got != "kubectl get pods -A" || got == other {
+			t.Errorf("got %s, and %s of it", got, other)
+		}
 	}
 }
 
@@ -136,6 +138,7 @@ func FuzzCommand(f *testing.F) {
 		}
 	})
 }
+
 func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError })
 }
