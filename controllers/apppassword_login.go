@@ -36,7 +36,7 @@ func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (*minted, erro
 	s.Login = nil
 	s.AppPasswords = append(s.AppPasswords, offline.AppPassword{
 		URL: nc.URL, User: made.User, Name: name, Password: made.Password, MadeAt: at, Content: g.loginContent(),
-		Inputs: g.inputs.Token, Credential: g.inputs.Credential, Request: g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+		Inputs: g.inputs.Token, Credential: g.inputs.Credential, Request: refreshRequest(g.grant),
 	})
 	if err := r.keepAppPasswords(ctx, g); err != nil {
 		return nil, err

@@ -225,7 +225,7 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 		Refresh:   g.grant.Spec.Refresh,
 		Suspended: g.grant.Spec.Suspend,
 		Inputs:    g.inputs,
-		Request:   g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+		Request:   refreshRequest(g.grant),
 		Held:      g.record,
 		Lost:      g.lost(),
 		Failure:   g.lastFailure(),
@@ -233,6 +233,8 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 		RotateAfter: rotateAfter(g.grant),
 		RetireAt:    g.retireAt(),
 		Rejected:    g.rejected(),
+		Undisturbed: g.undisturbed(),
+		NotBefore:   r.notBefore(&r.attempts, g),
 	}
 	if gatherFailure != nil {
 		in.Failure = &plan.Failure{At: g.now, Reason: gatherFailure.reason, Count: 1}

@@ -3,7 +3,6 @@ package controllers
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
@@ -66,7 +65,7 @@ func (g *gathered) keptOut() *minted { return g.fresh(g.past.keptOut) }
 // fresh gives a token if it is what a mint would give now.
 func (g *gathered) fresh(m *minted) *minted {
 	if m == nil || m.record.Inputs != g.inputs.Token || m.record.Credential != g.inputs.Credential ||
-		m.record.Request != g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation] {
+		m.record.Request != refreshRequest(g.grant) {
 		return nil
 	}
 	if g.record != nil && (m.record.Token.IssuedAt.Before(&g.record.Token.IssuedAt) || m.record.SameMint(*g.record)) {

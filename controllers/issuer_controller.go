@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -43,6 +44,8 @@ type IssuerReconciler struct {
 	Shards *Shards
 	// New makes an empty issuer of the kind.
 	New func() client.Object
+
+	discoveries rates
 }
 
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers;clustertokenissuers,verbs=list;watch
@@ -54,6 +57,9 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
 		r.Issuers.References.release(of)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if wait := r.pause(ctx, request.NamespacedName); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	ctx, end := r.Issuers.References.begin(ctx, of)
 	defer end(true)
@@ -75,6 +81,17 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		}
 	}
 	return ctrl.Result{RequeueAfter: next(view, failed)}, nil
+}
+
+// pause is how long an issuer waits that is changed, or made again, all the time.
+func (r *IssuerReconciler) pause(ctx context.Context, key types.NamespacedName) time.Duration {
+	now := r.Clock.Now()
+	objects := r.Issuers.count(ctx, key.Namespace)
+	if wait := r.discoveries.next(key, objects, now).Sub(now); wait > 0 {
+		return wait
+	}
+	r.discoveries.spend(key, objects, now)
+	return 0
 }
 
 // discover reads the document. It may be there while the last one who asked for a token got no answer.

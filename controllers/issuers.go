@@ -104,6 +104,18 @@ func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string)
 	return views
 }
 
+// count is how many issuers a namespace has; those of the cluster are in "".
+func (i *Issuers) count(ctx context.Context, namespace string) int {
+	var list client.ObjectList = &v1alpha1.TokenIssuerList{}
+	if namespace == "" {
+		list = &v1alpha1.ClusterTokenIssuerList{}
+	}
+	if err := i.Reader.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list issuers")
+	}
+	return meta.LenList(list)
+}
+
 // worksIn says whether grants and issuers of a namespace are this operator's; "" stands for all namespaces.
 func (i *Issuers) worksIn(namespace string) bool {
 	return len(i.Namespaces) == 0 || namespace == "" || slices.Contains(i.Namespaces, namespace)

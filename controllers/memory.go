@@ -17,6 +17,8 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	grants map[types.NamespacedName]*remembered
+	// counts are of the grants of each namespace.
+	counts map[string]int
 }
 
 // remembered is used by one reconcile at a time.
@@ -78,20 +80,37 @@ func (m *memory) of(key types.NamespacedName, uid types.UID) *remembered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.grants[key]
+	if r == nil {
+		if m.grants == nil {
+			m.grants, m.counts = map[types.NamespacedName]*remembered{}, map[string]int{}
+		}
+		m.counts[key.Namespace]++
+	}
 	if r == nil || r.uid != uid {
 		r = &remembered{uid: uid}
-		if m.grants == nil {
-			m.grants = map[types.NamespacedName]*remembered{}
-		}
 		m.grants[key] = r
 	}
 	return r
 }
 
+// count is how many grants of a namespace are known.
+func (m *memory) count(namespace string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counts[namespace]
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.grants[key] == nil {
+		return
+	}
 	delete(m.grants, key)
+	m.counts[key.Namespace]--
+	if m.counts[key.Namespace] == 0 {
+		delete(m.counts, key.Namespace)
+	}
 }
 
 func (m *memory) keys() []types.NamespacedName {

@@ -25,6 +25,9 @@ import (
 func (r *GrantReconciler) observed(ctx context.Context, g *gathered, out *outcome, d plan.Decision,
 	do func(context.Context, *gathered, *outcome) error,
 ) error {
+	if d.Counts {
+		r.spend(&r.attempts, g)
+	}
 	held, name := g.record, metrics.IssuerOf(g.grant)
 	ctx = watched(ctx, r.Metrics, name)
 	ctx, end := r.trace(ctx, g, d)

@@ -79,7 +79,7 @@ func (r *referring) make(objects ...client.Object) {
 func (r *referring) remove(objects ...client.Object) {
 	r.t.Helper()
 	for _, o := range objects {
-		if err := r.Delete(r.t.Context(), o); err != nil {
+		if err := r.Delete(r.t.Context(), o); client.IgnoreNotFound(err) != nil {
 			r.t.Fatal(err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/metrics"
@@ -122,7 +123,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		func() client.Object { return &v1alpha1.TokenIssuer{} },
 		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
 	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
 		}

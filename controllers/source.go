@@ -84,7 +84,7 @@ func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked
 			},
 			Inputs:     g.inputs.Token,
 			Credential: g.inputs.Credential,
-			Request:    g.grant.Annotations[v1alpha1.RefreshRequestedAnnotation],
+			Request:    refreshRequest(g.grant),
 			KeyID:      claims.KeyID,
 		},
 	}, nil

@@ -44,6 +44,8 @@ type GrantReconciler struct {
 	memory     memory
 	nextclouds nextcloudClients
 	queue      queue
+	// attempts bound requests to issuers and Nextclouds that do not come at their time, reports the status and its events.
+	attempts, reports rates
 }
 
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokengrants,verbs=get;list;watch;patch
@@ -96,8 +98,8 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	err = r.saveStatus(ctx, before, &grant, out)
-	if past.unsaved, past.saved = nil, grant.ResourceVersion; err != nil {
+	pause, err := r.saveStatus(ctx, before, &grant, out)
+	if past.unsaved, past.saved = nil, grant.ResourceVersion; err != nil || pause > 0 {
 		past.unsaved = &out
 	}
 	if err != nil {
@@ -106,7 +108,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if wait > 0 {
 		wait = max(wait-r.Clock.Since(out.now), time.Second) // Writing the status has taken a part of it.
 	}
-	return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority())}, nil
+	return ctrl.Result{RequeueAfter: sooner(sooner(wait, pause), again), Priority: new(out.priority())}, nil
 }
 
 // forget drops all that is known of a grant that is gone, or another process's now.
@@ -115,18 +117,26 @@ func (r *GrantReconciler) forget(key types.NamespacedName) {
 	r.Issuers.References.release(user{kindTokenGrant, key})
 }
 
-// saveStatus writes the status, if it has changed, on the condition that it is the one that was read.
-func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha1.TokenGrant, out outcome) error {
+// saveStatus writes the status, if it has changed, on the condition that it is the one that was read. A status that changes
+// all the time waits for the pause that is returned, but for a new token.
+func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha1.TokenGrant, out outcome) (pause time.Duration, err error) {
 	out.apply(&grant.Status)
 	if equality.Semantic.DeepEqual(before.Status, grant.Status) {
-		return nil
+		return 0, nil
+	}
+	if !out.minted {
+		key, objects := client.ObjectKeyFromObject(grant), r.memory.count(grant.Namespace)
+		if pause := r.reports.next(key, objects, out.now).Sub(out.now); pause > 0 {
+			return pause, nil
+		}
+		r.reports.spend(key, objects, out.now)
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Status().Patch(ctx, grant, patch); err != nil {
-		return err
+		return 0, err
 	}
 	r.announce(ctx, before, grant)
-	return nil
+	return 0, nil
 }
 
 // olderThan compares two resourceVersions of one object; false where that cannot be told.

@@ -37,6 +37,11 @@ type Input struct {
 	Failure *Failure
 	// Check is nil when nothing is to be checked.
 	Check *Check
+	// Undisturbed says that Held is what this process published last, and that nothing has failed since: its refresh comes at a
+	// time that no user has chosen.
+	Undisturbed bool
+	// NotBefore is when what does not come at its time may be done, by the rates of the grant and its namespace.
+	NotBefore time.Time
 }
 
 // Failure is an attempt that failed.
@@ -67,6 +72,8 @@ type Decision struct {
 	MintReason string
 	// Check says that the held token must be checked now.
 	Check bool
+	// Counts says that the mint or the check counts for the rates: it repeats a failure, or a user has called for it.
+	Counts bool
 	// Retire says that app passwords that were replaced must be deleted now.
 	Retire bool
 	// Usable says that the held token is what the spec asks for and valid now; otherwise UnusableReason says why not.
@@ -94,13 +101,18 @@ func Decide(in Input) Decision {
 	}
 	d.planRetirement(in)
 	if d.MintReason = first(mint, in); d.MintReason != "" {
-		switch next := in.backoffEnd(in.Failure); {
+		counts := d.MintReason != MintDue || !in.Undisturbed
+		next := in.backoffEnd(in.Failure)
+		if counts {
+			next = later(next, in.NotBefore)
+		}
+		switch {
 		case in.Failure != nil && HandlingOf(in.Failure.Reason) == Stalled:
 			// A watch wakes us when the missing object comes.
 		case in.Now.Before(next):
 			d.wakeAt(next)
 		default:
-			d.Mint = true
+			d.Mint, d.Counts = true, counts
 			if d.MintReason == MintRejected {
 				d.wakeAt(in.Now.Add(time.Second)) // A check has found it out, and nobody else wakes after that.
 			}
@@ -136,13 +148,13 @@ func (d *Decision) planCheck(in Input) {
 	}
 	next := in.Check.LastAt.Add(in.Check.Interval)
 	if in.Check.Unsettled {
-		next = in.backoffEnd(in.Check.Failure)
+		next = later(in.backoffEnd(in.Check.Failure), in.NotBefore)
 	}
 	if in.Now.Before(next) {
 		d.wakeAt(next)
 		return
 	}
-	d.Check = true
+	d.Check, d.Counts = true, in.Check.Unsettled
 }
 
 // backoffEnd is when another try may follow a failure; the zero time when nothing has failed.

@@ -35,16 +35,39 @@ func TestDecide(t *testing.T) {
 		want   func(Input) Decision
 	}{
 		{"nothing held: mint", func(in *Input) { in.Held = nil }, func(Input) Decision {
-			return Decision{Mint: true, MintReason: MintMissing, UnusableReason: v1alpha1.ReasonPending}
+			return Decision{Mint: true, Counts: true, MintReason: MintMissing, UnusableReason: v1alpha1.ReasonPending}
 		}},
 		{"fresh: sleep until the refresh", func(*Input) {}, func(in Input) Decision {
 			return Decision{Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
 		}},
 		{"due: mint, and wake at the expiry if that fails", isDue, func(in Input) Decision {
+			return Decision{Mint: true, Counts: true, MintReason: MintDue, Usable: true, RefreshAt: refreshAt(in), Wake: expiry(in)}
+		}},
+		{"due, and nobody has touched it: the rates do not matter", func(in *Input) {
+			isDue(in)
+			in.Undisturbed, in.NotBefore = true, noon.Add(minute)
+		}, func(in Input) Decision {
 			return Decision{Mint: true, MintReason: MintDue, Usable: true, RefreshAt: refreshAt(in), Wake: expiry(in)}
 		}},
+		{"due after a failure: the rates are kept", func(in *Input) {
+			isDue(in)
+			in.NotBefore = noon.Add(2 * time.Second)
+		}, func(in Input) Decision {
+			return Decision{MintReason: MintDue, Usable: true, RefreshAt: refreshAt(in), Wake: noon.Add(2 * time.Second)}
+		}},
+		{"requested too often: wait", func(in *Input) {
+			in.Request, in.Undisturbed, in.NotBefore = "again", true, noon.Add(2*time.Second)
+		}, func(in Input) Decision {
+			return Decision{MintReason: MintRequested, Usable: true, RefreshAt: refreshAt(in), Wake: noon.Add(2 * time.Second)}
+		}},
+		{"a check of another spec, too often: wait", func(in *Input) {
+			hour(in)
+			in.Check, in.NotBefore = &Check{Interval: 10 * minute, LastAt: noon, Unsettled: true}, noon.Add(2*time.Second)
+		}, func(in Input) Decision {
+			return Decision{Usable: true, RefreshAt: refreshAt(in), Wake: noon.Add(2 * time.Second)}
+		}},
 		{"expired: mint", isExpired, func(in Input) Decision {
-			return Decision{Mint: true, MintReason: MintDue, UnusableReason: v1alpha1.ReasonTokenExpired, RefreshAt: refreshAt(in)}
+			return Decision{Mint: true, Counts: true, MintReason: MintDue, UnusableReason: v1alpha1.ReasonTokenExpired, RefreshAt: refreshAt(in)}
 		}},
 		{"refused a moment ago: wait for the end of the backoff", func(in *Input) {
 			in.Held, in.Failure = nil, failed(noon.Add(-time.Second), v1alpha1.ReasonClientRejected)
@@ -66,7 +89,7 @@ func TestDecide(t *testing.T) {
 		{"the backoff is over: mint", func(in *Input) {
 			in.Held, in.Failure = nil, failed(noon.Add(-minute), v1alpha1.ReasonClientRejected)
 		}, func(Input) Decision {
-			return Decision{Mint: true, MintReason: MintMissing, UnusableReason: v1alpha1.ReasonPending}
+			return Decision{Mint: true, Counts: true, MintReason: MintMissing, UnusableReason: v1alpha1.ReasonPending}
 		}},
 		{"a failure does not hurry a token that is not due", func(in *Input) {
 			in.Failure = failed(noon.Add(-minute), v1alpha1.ReasonIssuerUnreachable)
@@ -109,13 +132,13 @@ func TestDecide(t *testing.T) {
 			isDue(in)
 			in.Check = settled(time.Time{})
 		}, func(in Input) Decision {
-			return Decision{Mint: true, MintReason: MintDue, Usable: true, RefreshAt: refreshAt(in), Wake: expiry(in)}
+			return Decision{Mint: true, Counts: true, MintReason: MintDue, Usable: true, RefreshAt: refreshAt(in), Wake: expiry(in)}
 		}},
 		{"an unsettled check is made at once, whatever the interval", func(in *Input) {
 			hour(in)
 			in.Check = &Check{Interval: 10 * minute, LastAt: noon, Unsettled: true}
 		}, func(in Input) Decision {
-			return Decision{Check: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
+			return Decision{Check: true, Counts: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
 		}},
 		{"an unsettled check waits for its backoff", func(in *Input) {
 			hour(in)
@@ -127,7 +150,7 @@ func TestDecide(t *testing.T) {
 			hour(in)
 			in.Check = &Check{Interval: 10 * minute, Unsettled: true, Failure: failed(noon.Add(-5*time.Second), v1alpha1.ReasonNextcloudUnreachable)}
 		}, func(in Input) Decision {
-			return Decision{Check: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
+			return Decision{Check: true, Counts: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
 		}},
 		{"a held token is checked while its refresh waits", func(in *Input) {
 			isDue(in)
