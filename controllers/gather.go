@@ -108,7 +108,8 @@ func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
 		return fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	found := err == nil
-	doubtful := g.doubted || g.past.written != "" && (!found || s.ResourceVersion != g.past.written)
+	doubtful := g.doubted || g.past.written != "" && (!found || s.ResourceVersion != g.past.written) ||
+		isTrimmed(&s) && publish.Owned(&s, g.grant.UID)
 	if !found && !doubtful {
 		m, err := r.Issuers.References.meta(ctx, kindSecret, key)
 		if err != nil {
@@ -117,6 +118,7 @@ func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
 		doubtful = m != nil
 	}
 	if doubtful {
+		s = corev1.Secret{}
 		err := r.Live.Get(ctx, key, &s)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("reading Secret %s: %w", key, err)

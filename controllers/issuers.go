@@ -116,6 +116,23 @@ func (i *Issuers) count(ctx context.Context, namespace string) int {
 	return meta.LenList(list)
 }
 
+// forgetGone closes the connections of issuers that are gone: a reconcile that was under way when its issuer was deleted may
+// have opened another.
+func (i *Issuers) forgetGone(ctx context.Context) {
+	connected := i.Registry.States() // before the list, so that none is missed there
+	there, err := i.all(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list issuers")
+		return
+	}
+	for _, view := range there {
+		delete(connected, view.key())
+	}
+	for key := range connected {
+		i.Registry.Forget(key)
+	}
+}
+
 // worksIn says whether grants and issuers of a namespace are this operator's; "" stands for all namespaces.
 func (i *Issuers) worksIn(namespace string) bool {
 	return len(i.Namespaces) == 0 || namespace == "" || slices.Contains(i.Namespaces, namespace)

@@ -4,12 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"unique"
 
 	"go.opentelemetry.io/otel/trace"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -53,28 +49,6 @@ type Options struct {
 	StatusPage bool
 	// Shards divide the work with other processes; nil leaves all to this one, or to the manager's leader election.
 	Shards *shard.Holder
-}
-
-// CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
-func CacheOptions(namespaces []string) cache.Options {
-	return cache.Options{
-		DefaultNamespaces: byNamespace(namespaces),
-		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:       {Label: labels.SelectorFromSet(ours)},
-			&v1alpha1.TokenGrant{}: {Transform: withoutApplied},
-		},
-	}
-}
-
-// withoutApplied leaves out of a grant what is of no use here: who wrote which field, and the copy of all of it that kubectl
-// apply keeps. Grants are only ever patched, so that nothing is lost.
-func withoutApplied(object any) (any, error) {
-	if g, ok := object.(*v1alpha1.TokenGrant); ok {
-		g.ManagedFields = nil
-		delete(g.Annotations, corev1.LastAppliedConfigAnnotation)
-	}
-	return object, nil
 }
 
 // Setup registers all controllers with a manager.
@@ -134,7 +108,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return err
 		}
 	}
-	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue})
+	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue, Issuers: issuers})
 }
 
 // maxBackoff bounds the pause before what has failed at the API server is tried again. The workqueue's own bound is a quarter
@@ -175,38 +149,6 @@ func metadataCache(mgr ctrl.Manager, o Options) (cache.Cache, error) {
 	}
 	return c, mgr.Add(c)
 }
-
-// trim leaves of an object's metadata what is looked at, so that foreign Secrets cost next to nothing: the cluster may have
-// many more of them than grants.
-func trim(object any) (any, error) {
-	m, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return object, nil
-	}
-	kept := metav1.PartialObjectMetadata{
-		TypeMeta: metav1.TypeMeta{APIVersion: shared(m.APIVersion), Kind: shared(m.Kind)},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: shared(m.Namespace), Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
-		},
-	}
-	if allowed, ok := m.Annotations[v1alpha1.AllowTokenRequestAnnotation]; ok {
-		kept.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: allowed}
-	}
-	switch {
-	case m.Kind == kindNamespace:
-		kept.Labels = m.Labels
-	case m.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue:
-		kept.Labels = ours
-	}
-	*m = kept
-	return m, nil
-}
-
-// ours are the labels that count of the Secrets that the operator writes, one map for all: maps are large.
-var ours = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-
-// shared gives one copy of a word that many objects have.
-func shared(word string) string { return unique.Make(word).Value() }
 
 func byNamespace(names []string) map[string]cache.Config {
 	if len(names) == 0 {

@@ -21,6 +21,8 @@ type Sweep struct {
 	Reader  client.Reader
 	Clock   clock.WithTicker
 	Overdue chan<- event.GenericEvent
+	// Issuers are those whose connections are closed when they are gone.
+	Issuers *Issuers
 }
 
 // Start runs the sweep until the context ends. Only the leader does.
@@ -33,6 +35,7 @@ func (s *Sweep) Start(ctx context.Context) error {
 			return nil
 		case <-ticker.C():
 			s.sweep(ctx)
+			s.Issuers.forgetGone(ctx)
 		}
 	}
 }
