@@ -30,7 +30,7 @@ func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *gathered, req
 	if err := r.canKeep(g.grant); err != nil {
 		return keycloak.Token{}, err
 	}
-	if err := r.endFormerSession(ctx, g); err != nil {
+	if err := r.endFormerSession(ctx, r.ending(g.grant)); err != nil {
 		return keycloak.Token{}, err // It would be lost when the new one is kept in its place.
 	}
 	token, err := r.userToken(ctx, g, request.Subject)
@@ -48,6 +48,9 @@ func (r *GrantReconciler) userToken(ctx context.Context, g *gathered, subject is
 	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return keycloak.Token{}, err
+	}
+	if s.ofUser() && s.Source != g.userSource() {
+		return keycloak.Token{}, errors.New("the kept session is of another user, client or issuer, and has not ended yet")
 	}
 	user := requestedSubject(g.grant)
 	var token keycloak.Token
