@@ -66,7 +66,7 @@ func newBench(t *testing.T, change ...func(*v1alpha1.TokenGrant)) *bench {
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	b.keys.File = filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(b.keys.File, []byte("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n"), 0o600); err != nil {
+	if err := os.WriteFile(b.keys.File, []byte(benchKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "g", UID: "uid-of-g", Generation: 1}}
@@ -136,6 +136,14 @@ func (b *bench) serve(objects ...client.Object) {
 		}).Build()
 	b.GrantReconciler = &GrantReconciler{Client: c, Live: c}
 	b.restart()
+}
+
+// benchKey is in the operator's file of encryption keys.
+const benchKey = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+
+// open decrypts what is kept for the grant.
+func (b *bench) open(s corev1.Secret) (offline.State, error) {
+	return b.keys.Open(s.Data[sessionKey], offline.Grant{Namespace: "apps", Name: "g", UID: "uid-of-g"})
 }
 
 // restart forgets all that a process knows.

@@ -166,7 +166,7 @@ func (b *bench) leaksNothing() {
 			canaries = append(canaries, string(s.Data["password"]))
 			text += fmt.Sprintf("%+v", s.ObjectMeta)
 		}
-		if state, err := b.keys.Open(s.Data[sessionKey], "apps/g"); err == nil {
+		if state, err := b.open(s); err == nil {
 			for _, p := range state.AppPasswords {
 				canaries = append(canaries, p.Password.Reveal())
 			}

@@ -126,7 +126,7 @@ func TestAppPasswordThatNeverWorkedIsNotReplaced(t *testing.T) {
 	b := newBench(t)
 	b.write = func(_ string, o client.Object) error {
 		if s, ok := o.(*corev1.Secret); ok {
-			if state, err := b.keys.Open(s.Data[sessionKey], "apps/g"); err == nil && len(state.AppPasswords) > 0 {
+			if state, err := b.open(*s); err == nil && len(state.AppPasswords) > 0 {
 				b.deleteAtNextcloud(state.AppPasswords[0].Password.Reveal())
 			}
 		}

@@ -1,15 +1,19 @@
 package controllers
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
+	"github.com/fernet/fernet-go"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
 func TestAppPasswordIsKeptBeforeItIsPublished(t *testing.T) {
@@ -17,7 +21,7 @@ func TestAppPasswordIsKeptBeforeItIsPublished(t *testing.T) {
 	var order []string
 	b.write = func(_ string, o client.Object) error {
 		if s, ok := o.(*corev1.Secret); ok {
-			state, err := b.keys.Open(s.Data[sessionKey], "apps/g")
+			state, err := b.open(*s)
 			switch {
 			case s.Name == "g":
 				order = append(order, "published")
@@ -114,7 +118,7 @@ func TestAppPasswordIsEndedOnlyWhenItsSuccessorWorks(t *testing.T) {
 	old := b.password()
 	b.write = func(_ string, o client.Object) error {
 		if s, ok := o.(*corev1.Secret); ok && s.Name != "g" {
-			if state, err := b.keys.Open(s.Data[sessionKey], "apps/g"); err == nil && len(state.AppPasswords) == 2 {
+			if state, err := b.open(*s); err == nil && len(state.AppPasswords) == 2 {
 				b.cloud.SetMaintenance(true) // Right after the login, before the check.
 			}
 		}
@@ -130,5 +134,50 @@ func TestAppPasswordIsEndedOnlyWhenItsSuccessorWorks(t *testing.T) {
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 2, 1)
 	if b.works(old) || !b.works(b.password()) {
 		t.Error("the wrong one was ended")
+	}
+}
+
+// TestAppPasswordsSealedByAnOlderOperator are sealed anew at once where they name their grant, and refused where they name
+// none. No other one is made in either case.
+func TestAppPasswordsSealedByAnOlderOperator(t *testing.T) {
+	for name, tc := range map[string]struct {
+		grant  string
+		status metav1.ConditionStatus
+		says   string
+	}{
+		"named": {"apps/g", metav1.ConditionTrue, "holds an app password"},
+		"none":  {"", metav1.ConditionTrue, "an older operator sealed it for none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.run()
+			state, err := b.open(*b.secret(publish.SessionName("g")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := state.AppPasswords[0]
+			plain, err := json.Marshal(map[string]any{"grant": tc.grant, "source": "", "appPasswords": []any{map[string]any{
+				"url": p.URL, "user": p.User, "name": p.Name, "password": p.Password.Reveal(), "madeAt": p.MadeAt, "content": p.Content,
+				"inputs": p.Inputs, "credential": p.Credential, "published": p.Published, "worked": p.Worked,
+			}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, err := fernet.EncryptAndSign(plain, fernet.MustDecodeKeys(benchKey)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.editSecret(publish.SessionName("g"), func(s *corev1.Secret) { s.Data[sessionKey] = old })
+			b.restart()
+			b.run()
+			b.says(b.expect(tc.status, v1alpha1.ReasonPublished, 1, 1)+b.grant().Status.LastAttempt.Message, tc.says)
+			again, err := b.open(*b.secret(publish.SessionName("g")))
+			if sealed := !offline.Outdated(b.secret(publish.SessionName("g")).Data[sessionKey]); sealed != (tc.grant != "") {
+				t.Errorf("sealed anew: %v", sealed)
+			}
+			if tc.grant != "" && (err != nil || len(again.AppPasswords) != 1 || !again.AppPasswords[0].Equal(p)) {
+				t.Errorf("kept %v, error %v", again, err)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -85,9 +86,12 @@ func (r *GrantReconciler) refreshToken(g *gathered, s *session) (sensitive.Strin
 	case login.token.IsZero():
 		return sensitive.String{}, relogin(g.grant, failf(v1alpha1.ReasonReloginRequired, "the session is of client %q at %s, and this TokenGrant names another client or issuer now", s.ClientID, s.Issuer))
 	}
-	token, err := r.Keys.Decrypt(login.token)
-	if err != nil {
-		return token, failf(v1alpha1.ReasonEncryptionKeyMissing, "key %q of Secret %q is encrypted: %v", ref.Key, ref.Name, err)
+	token, err := r.Imports.Token(login.token, g.grant.Namespace)
+	switch {
+	case errors.Is(err, offline.ErrNotImported):
+		return token, failf(v1alpha1.ReasonSubjectTokenInvalid, "key %q of Secret %q is rejected: %v. Store the user's refresh token there, or let kubectl tokengrant login do it", ref.Key, ref.Name, err)
+	case err != nil:
+		return token, failf(v1alpha1.ReasonEncryptionKeyMissing, "key %q of Secret %q is encrypted: %v. docs/migrate.md says how the operator gets the key of a token store", ref.Key, ref.Name, err)
 	}
 	return token, nil
 }

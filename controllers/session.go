@@ -33,7 +33,9 @@ type session struct {
 	access *access
 }
 
-func sessionOf(grant *v1alpha1.TokenGrant) string { return grant.Namespace + "/" + grant.Name }
+func sessionOf(grant *v1alpha1.TokenGrant) offline.Grant {
+	return offline.Grant{Namespace: grant.Namespace, Name: grant.Name, UID: string(grant.UID)}
+}
 
 func sessionName(grant *v1alpha1.TokenGrant) string { return publish.SessionName(grant.Name) }
 
@@ -60,6 +62,9 @@ func (r *GrantReconciler) session(ctx context.Context, g *gathered) (*session, e
 		read.access = held.access
 	}
 	g.past.session = read
+	if read.unsaved {
+		_ = r.saveSession(ctx, g) // It stays unsaved, and is saved before it is used.
+	}
 	return read, nil
 }
 
@@ -72,17 +77,22 @@ func (r *GrantReconciler) readSession(ctx context.Context, grant *v1alpha1.Token
 		return &session{}, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
-	case !publish.Owned(&secret, grant.UID):
+	case !ownsSession(grant, &secret):
 		return nil, sessionConflict(key.Name)
 	}
-	state, err := r.Keys.Open(secret.Data[sessionKey], sessionOf(grant))
-	if other, is := errors.AsType[*offline.OtherGrantError](err); is {
-		return nil, failf(v1alpha1.ReasonSecretConflict, "Secret %q holds the session of TokenGrant %q, which only that one may use: delete the Secret to begin anew", key.Name, other.Grant)
-	}
-	if err != nil {
+	sealed := secret.Data[sessionKey]
+	state, err := r.Keys.Open(sealed, sessionOf(grant))
+	switch {
+	case errors.Is(err, offline.ErrOtherGrant):
+		return nil, failf(v1alpha1.ReasonSecretConflict, "the session in Secret %q is refused: %v. Delete the Secret; a user who had logged in then logs in again", key.Name, err)
+	case err != nil:
 		return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "the session in Secret %q cannot be decrypted: %v; where that cannot be mended, delete the Secret to begin anew", key.Name, err)
 	}
-	return &session{State: state, secret: &secret, unsaved: state.Grant == ""}, nil
+	return &session{State: state, secret: &secret, unsaved: offline.Outdated(sealed)}, nil
+}
+
+func ownsSession(grant *v1alpha1.TokenGrant, secret *corev1.Secret) bool {
+	return secret.Type == sessionType && publish.Owned(secret, grant.UID)
 }
 
 func sessionConflict(name string) error {
@@ -126,20 +136,19 @@ func (r *GrantReconciler) savedSession(ctx context.Context, g *gathered) (*sessi
 // canKeep says, before a session is opened or continued or an app password is made, whether what comes with it could be
 // kept.
 func (r *GrantReconciler) canKeep(grant *v1alpha1.TokenGrant) error {
-	_, err := r.seal(grant, offline.State{})
-	return err
+	return sealFailure(grant, r.Keys.Ready())
 }
 
-func (r *GrantReconciler) seal(grant *v1alpha1.TokenGrant, s offline.State) ([]byte, error) {
-	sealed, err := r.Keys.Seal(s)
+// sealFailure is the failure where nothing can be sealed for a grant.
+func sealFailure(grant *v1alpha1.TokenGrant, err error) error {
 	if err == nil {
-		return sealed, nil
+		return nil
 	}
 	what := "the session of this TokenGrant cannot be kept encrypted"
 	if grant.Spec.AppPassword != nil {
 		what = "an app password has to be kept encrypted, to be deleted at Nextcloud one day"
 	}
-	return nil, failf(v1alpha1.ReasonEncryptionKeyMissing, "%s: %v", what, err)
+	return failf(v1alpha1.ReasonEncryptionKeyMissing, "%s: %v", what, err)
 }
 
 // keep writes a new state before anything is done with what came with it. What could not be written stays in memory,
@@ -155,10 +164,9 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s := g.past.session
-	s.Grant = sessionOf(g.grant)
-	sealed, err := r.seal(g.grant, s.State)
+	sealed, err := r.Keys.Seal(s.State, sessionOf(g.grant))
 	if err != nil {
-		return err
+		return sealFailure(g.grant, err)
 	}
 	defer r.memory.write(g.past)()
 	secret := newSessionSecret(g.grant, s.secret, sealed)
@@ -183,7 +191,7 @@ func (r *GrantReconciler) rebuildSession(ctx context.Context, g *gathered, seale
 	var current corev1.Secret
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: g.grant.Namespace, Name: sessionName(g.grant)}, &current)
 	if err == nil {
-		if !publish.Owned(&current, g.grant.UID) {
+		if !ownsSession(g.grant, &current) {
 			return nil, sessionConflict(current.Name)
 		}
 		s.secret = &current

@@ -38,8 +38,10 @@ type Options struct {
 	// Concurrency is the number of TokenGrants worked on at once.
 	Concurrency int
 	UserAgent   string
-	// EncryptionKeys encrypt what is kept between two mints.
+	// EncryptionKeys seal what is kept between two mints.
 	EncryptionKeys offline.Keyring
+	// ImportKeys decrypt users' refresh tokens from the stores of other software.
+	ImportKeys offline.ImportKeys
 	// AppPasswordOverlap is how long a replaced app password goes on working; plan.Overlap when 0.
 	AppPasswordOverlap time.Duration
 	// Metrics and Traces are told of what happens; either may be nil.
@@ -86,7 +88,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
-		Keys: o.EncryptionKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
+		Keys: o.EncryptionKeys, Imports: o.ImportKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
 		Shards: shards,
 	}
 	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff(), NewQueue: newFairQueue}

@@ -31,8 +31,10 @@ type GrantReconciler struct {
 	Issuers  *Issuers
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
-	// Keys encrypt what is kept between two mints.
+	// Keys seal what is kept between two mints.
 	Keys offline.Keyring
+	// Imports decrypt users' refresh tokens from the stores of other software.
+	Imports offline.ImportKeys
 	// Overlap is how long an app password goes on working after its successor was published; plan.Overlap when 0.
 	Overlap time.Duration
 	// Metrics and Traces may be nil.

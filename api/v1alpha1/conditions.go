@@ -59,7 +59,7 @@ const (
 	ReasonNotInSubjectAudience Reason = "NotInSubjectAudience"
 	// ReasonScopeInvalid: a scope is unknown to the issuer or not assigned to the client.
 	ReasonScopeInvalid Reason = "ScopeInvalid"
-	// ReasonSubjectTokenInvalid: the issuer refused the subject token.
+	// ReasonSubjectTokenInvalid: the issuer refused the subject token, or the login holds none.
 	ReasonSubjectTokenInvalid Reason = "SubjectTokenInvalid"
 	// ReasonImpersonationUnsupported: the issuer's token exchange has no requested_subject.
 	ReasonImpersonationUnsupported Reason = "ImpersonationUnsupported"
@@ -68,7 +68,7 @@ const (
 	// ReasonReloginRequired: the offline session is gone; the user must log in again.
 	ReasonReloginRequired Reason = "ReloginRequired"
 	// ReasonEncryptionKeyMissing: a session is to be kept, and the operator has no key to encrypt it with, or not the one
-	// that it was encrypted with.
+	// that it was encrypted with; or a login is encrypted, and no import key of its namespace decrypts it.
 	ReasonEncryptionKeyMissing Reason = "EncryptionKeyMissing"
 	// ReasonRequestRefused: the issuer refused the request for another cause; the message has its words.
 	ReasonRequestRefused Reason = "RequestRefused"

@@ -39,6 +39,7 @@ type options struct {
 	allowedHosts            *httpclient.Hosts
 	concurrency             int
 	encryptionKeys          offline.Keyring
+	importKeys              offline.ImportKeys
 	otlpEndpoint            string
 	statusPage              bool
 	profiling               bool
@@ -66,7 +67,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.allowedHostList, "allowed-hosts", "", "Comma-separated names, addresses and CIDRs of issuers and Nextclouds: connect to no others. A name allows the names below it; a listed address may be private. All when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
 	fs.BoolVar(&o.denyPrivate, "deny-private-addresses", false, "Refuse to connect to issuers and Nextclouds at private addresses. Link-local and cloud metadata addresses are always refused.")
-	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with Fernet keys, one on each line: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
+	fs.StringVar(&o.encryptionKeys.File, "encryption-keys-file", "", "File with keys, one on each line, each 32 bytes as URL-safe base64: the first encrypts what is kept of users' sessions, all decrypt. It is read when it is needed.")
+	fs.StringVar(&o.importKeys.File, "import-keys-file", "", "File with the Fernet keys of other software's token stores, each on a line NAMESPACE KEY: they decrypt users' refresh tokens in Secrets of that namespace. It is read when it is needed.")
 	fs.BoolVar(&o.statusPage, "status-page", false, "Serve a page of all grants at /status of the metrics endpoint, to those who may get that nonResourceURL.")
 	fs.BoolVar(&o.profiling, "profiling", false, "Serve Go's profiles at /debug/pprof/ of the metrics endpoint, to those who may get these nonResourceURLs.")
 	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
@@ -97,6 +99,10 @@ func (o *options) complete() error {
 		return fmt.Errorf("--allowed-hosts: %w", err)
 	}
 	if err := o.encryptionKeys.Check(); err != nil {
+		return err
+	}
+	o.importKeys.Sessions = o.encryptionKeys
+	if err := o.importKeys.Check(); err != nil {
 		return err
 	}
 	if u, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
@@ -152,6 +158,7 @@ func (o *options) controllers() controllers.Options {
 		Concurrency:       o.concurrency,
 		UserAgent:         "tokengrant/" + version(),
 		EncryptionKeys:    o.encryptionKeys,
+		ImportKeys:        o.importKeys,
 		StatusPage:        o.statusPage,
 	}
 }

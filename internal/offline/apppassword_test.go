@@ -15,7 +15,7 @@ import (
 func TestAppPasswordsComeBack(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	want := offline.State{
-		Grant: grant, Source: "s", RefreshToken: sensitive.New("refresh"),
+		Source: "s", RefreshToken: sensitive.New("refresh"),
 		AppPasswords: []offline.AppPassword{
 			{
 				URL: "https://cloud.example.com", User: "alice", Name: "one", Password: sensitive.New("canary-one"), MadeAt: noon, Content: "c",
@@ -26,7 +26,7 @@ func TestAppPasswordsComeBack(t *testing.T) {
 		Login: &offline.Login{Content: "c", Name: "three", At: noon, Refusal: "no"},
 	}
 	k := keyring(t, first+"\n")
-	sealed, err := k.Seal(want)
+	sealed, err := k.Seal(want, grant)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,36 +7,61 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fernet/fernet-go"
+
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
 const (
 	first  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
-	grant  = "apps/notes"
 	second = "y9vVWQTMg1vFb2mFVvO8ZtXv8pJxvqfmX3n7m7lQxkE="
 )
 
+var grant = offline.Grant{Namespace: "apps", Name: "notes", UID: "3f2c"}
+
 func keyring(t *testing.T, content string) offline.Keyring {
+	t.Helper()
+	return offline.Keyring{File: keyFile(t, content)}
+}
+
+func keyFile(t *testing.T, content string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return offline.Keyring{File: file}
+	return file
+}
+
+// encrypted is Fernet, as older operators and other software write it.
+func encrypted(t *testing.T, key, plain string) string {
+	t.Helper()
+	token, err := fernet.EncryptAndSign([]byte(plain), fernet.MustDecodeKeys(key)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(token)
+}
+
+func sealed(t *testing.T, k offline.Keyring, s offline.State, g offline.Grant) string {
+	t.Helper()
+	text, err := k.Seal(s, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestAStateComesBack(t *testing.T) {
 	k := keyring(t, first+"\n")
-	sealed, err := k.Seal(offline.State{Source: "s", RefreshToken: sensitive.New("refresh-canary")})
-	if err != nil {
-		t.Fatal(err)
+	state := offline.State{Source: "s", RefreshToken: sensitive.New("refresh-canary")}
+	text := sealed(t, k, state, grant)
+	if strings.Contains(text, "refresh") || text == sealed(t, k, state, grant) {
+		t.Errorf("sealed %s, and the same once more", text)
 	}
-	if strings.Contains(string(sealed), "refresh") {
-		t.Error("the sealed state can be read")
-	}
-	s, err := k.Open(sealed, grant)
-	if err != nil || s.Source != "s" || s.RefreshToken.Reveal() != "refresh-canary" {
+	s, err := k.Open([]byte(text), grant)
+	if err != nil || s.Source != "s" || s.RefreshToken.Reveal() != "refresh-canary" || offline.Outdated([]byte(text)) {
 		t.Errorf("opened %v, error %v", s, err)
 	}
 	if _, err := k.Open([]byte("edited by hand"), grant); err == nil || errors.Is(err, offline.ErrNoKey) {
@@ -44,65 +69,74 @@ func TestAStateComesBack(t *testing.T) {
 	}
 }
 
+// TestAStateOfLastYearComesBack opens what was sealed when the form was made.
+func TestAStateOfLastYearComesBack(t *testing.T) {
+	const text = "tokengrant.session.v1.kJGMGeFAv0bUxP5S64XJVILUYoXKbpwoKFKbqjyz-JEP6JkB0RdCa7pnOBPLAIOuoNd_hxN1LJ-zroxbxKPH8o2HRm_tXDjASdhCGXauNKQszw"
+	s, err := keyring(t, first).Open([]byte(text), grant)
+	if err != nil || s.RefreshToken.Reveal() != "refresh-canary" {
+		t.Errorf("opened %v, error %v", s, err)
+	}
+}
+
 func TestAStateIsOfOneGrant(t *testing.T) {
 	k := keyring(t, first)
-	for name, tc := range map[string]struct{ sealedFor, want string }{
-		"its own":                    {grant, ""},
-		"another's":                  {"apps/other", "apps/other"},
-		"one of that name elsewhere": {"other/notes", "other/notes"},
-		"one of before":              {"", ""},
+	for name, other := range map[string]offline.Grant{
+		"another name":           {Namespace: "apps", Name: "other", UID: grant.UID},
+		"another namespace":      {Namespace: "other", Name: "notes", UID: grant.UID},
+		"made anew":              {Namespace: "apps", Name: "notes", UID: "9d1e"},
+		"the border moved left":  {Namespace: "app", Name: "snotes", UID: grant.UID},
+		"the border moved right": {Namespace: "apps", Name: "notes3", UID: "f2c"},
+		"none":                   {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed, err := k.Seal(offline.State{Grant: tc.sealedFor, RefreshToken: sensitive.New("refresh-canary")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := k.Open(sealed, grant)
-			other, refused := errors.AsType[*offline.OtherGrantError](err)
-			if refused != (tc.want != "") || refused && (other.Grant != tc.want || !s.Empty()) || !refused && s.Grant != tc.sealedFor {
-				t.Errorf("opened %v, error %v", s, err)
+			for _, pair := range [][2]offline.Grant{{grant, other}, {other, grant}} {
+				text := sealed(t, k, offline.State{RefreshToken: sensitive.New("refresh-canary")}, pair[0])
+				s, err := k.Open([]byte(text), pair[1])
+				if !errors.Is(err, offline.ErrOtherGrant) || errors.Is(err, offline.ErrNoKey) || !s.Empty() {
+					t.Errorf("opened %v, error %v", s, err)
+				}
 			}
 		})
 	}
 }
 
-// TestTheSpecificationsToken decrypts a token of the Fernet specification (generate.json), as other software writes it.
-func TestTheSpecificationsToken(t *testing.T) {
-	const token = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA=="
-	for name, tc := range map[string]struct{ keys, value, want, fails string }{
-		"the key is the second one":       {second + "\n" + first, token, "hello", ""},
-		"what is not encrypted stays":     {first, "eyJhbGciOiJIUzUxMiJ9.e30.c2ln", "eyJhbGciOiJIUzUxMiJ9.e30.c2ln", ""},
-		"not encrypted and without a key": {"", "eyJhbGciOiJIUzUxMiJ9.e30.c2ln", "eyJhbGciOiJIUzUxMiJ9.e30.c2ln", ""},
-		"no key fits":                     {second, token, "", "add the one that was in use before"},
-		"cut off":                         {first, token[:40], "", "add the one that was in use before"},
+// TestOldStatesOpenForTheGrantTheyName and for no other; those that name none open for nobody.
+func TestOldStatesOpenForTheGrantTheyName(t *testing.T) {
+	const says = "it was not sealed for this TokenGrant"
+	for name, tc := range map[string]struct{ plain, fails string }{
+		"its own":                        {`{"grant":"apps/notes","source":"s","refreshToken":"refresh-canary"}`, ""},
+		"another's":                      {`{"grant":"apps/other","source":"s","refreshToken":"refresh-canary"}`, says},
+		"one of that name elsewhere":     {`{"grant":"other/notes","source":"s","refreshToken":"refresh-canary"}`, says},
+		"of an operator that named none": {`{"source":"s","refreshToken":"refresh-canary"}`, says + ": an older operator sealed it for none"},
+		"no state":                       {"eyJhbGciOiJIUzUxMiJ9.e30.c2ln", "no state of this operator"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := keyring(t, tc.keys).Decrypt(sensitive.New(tc.value))
-			if got.Reveal() != tc.want || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) {
-				t.Errorf("got %d characters, error %v", len(got.Reveal()), err)
+			text := []byte(encrypted(t, first, tc.plain))
+			s, err := keyring(t, second+"\n"+first).Open(text, grant)
+			if !offline.Outdated(text) || (err == nil) != (tc.fails == "") || err != nil && (!strings.HasSuffix(err.Error(), tc.fails) || !s.Empty()) {
+				t.Errorf("opened %v, error %v", s, err)
+			}
+			if err == nil && s.RefreshToken.Reveal() != "refresh-canary" {
+				t.Errorf("opened %v", s)
 			}
 		})
 	}
 }
 
 func TestKeysAreRotated(t *testing.T) {
-	sealed, err := keyring(t, first).Seal(offline.State{Source: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := []byte(sealed(t, keyring(t, first), offline.State{Source: "s"}, grant))
 	both := keyring(t, "# the new one first\n"+second+"\n\n"+strings.TrimSuffix(first, "=")+"\n")
-	if _, err := both.Open(sealed, grant); err != nil {
+	if _, err := both.Open(text, grant); err != nil {
 		t.Errorf("error %v: want the old key to fit", err)
 	}
-	again, err := both.Seal(offline.State{Source: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := []byte(sealed(t, both, offline.State{Source: "s"}, grant))
 	if _, err := keyring(t, second).Open(again, grant); err != nil {
 		t.Errorf("error %v: want the new key to fit", err)
 	}
-	if _, err := keyring(t, second).Open(sealed, grant); !errors.Is(err, offline.ErrNoKey) {
-		t.Errorf("error %v: want none of the keys to fit", err)
+	for _, lost := range [][]byte{text, []byte(encrypted(t, first, `{"grant":"apps/notes","source":"s"}`))} {
+		if _, err := keyring(t, second).Open(lost, grant); !errors.Is(err, offline.ErrNoKey) || errors.Is(err, offline.ErrOtherGrant) {
+			t.Errorf("error %v: want none of the keys to fit", err)
+		}
 	}
 }
 
@@ -113,13 +147,16 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		fault   bool // and not only missing
 	}{
 		"no file named":        {offline.Keyring{}, "without --encryption-keys-file", false},
-		"a file not there yet": {offline.Keyring{File: filepath.Join(t.TempDir(), "none")}, "is not there", false},
+		"a file not there yet": {offline.Keyring{File: filepath.Join(t.TempDir(), "none")}, "does not exist", false},
 		"an empty file":        {keyring(t, "\n# nothing\n"), "is empty", false},
-		"a key that is short":  {keyring(t, first+"\nc2hvcnQ=\n"), "line 2 is no Fernet key", true},
-		"a password":           {keyring(t, "correct horse battery staple"), "line 1 is no Fernet key", true},
+		"a key that is short":  {keyring(t, first+"\nc2hvcnQ=\n"), "line 2 holds no key", true},
+		"a password":           {keyring(t, "correct horse battery staple"), "line 1 holds no key", true},
+		"a line without end":   {keyring(t, strings.Repeat("k", 70_000)), "line 1 holds no key", true},
+		"a disk":               {keyring(t, strings.Repeat(first+"\n", 30_000)), "larger than 1024 KiB", true},
+		"a directory":          {offline.Keyring{File: t.TempDir()}, "reading the file of --encryption-keys-file", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tc.keyring.Seal(offline.State{})
+			_, err := tc.keyring.Seal(offline.State{}, grant)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "horse") {
 				t.Errorf("error %v, want %q in it", err, tc.want)
 			}

@@ -16,9 +16,9 @@ import (
 // shortest is the least length of a value that is searched: a shorter one would be found in words.
 const shortest = 8
 
-// looksSecret is what needs no planting: the beginning of a JWT, also inside of base64, a Fernet token, a private key,
+// looksSecret is what needs no planting: the beginning of a JWT, also inside of base64, a Fernet token, a sealed session, a private key,
 // a header with a credential, and the body of a request, which may be a Secret, as client-go logs it.
-var looksSecret = regexp.MustCompile(`eyJ[\w-]{10,}|ZXlK\w{10,}|V5S[mn]\w{10,}|leUp\w{10,}|gAAAA[\w-]{20,}|PRIVATE KEY-----|` +
+var looksSecret = regexp.MustCompile(`eyJ[\w-]{10,}|ZXlK\w{10,}|V5S[mn]\w{10,}|leUp\w{10,}|gAAAA[\w-]{20,}|tokengrant\.session\.v\d+\.[\w-]{20,}|PRIVATE KEY-----|` +
 	`(?i:authorization\W{1,6}(bearer|basic) [\w+/=~.-]{8,})|"?(Request|Response) Body"?`)
 
 // Watch collects secret values and what was said. It may be used by many goroutines. The zero value is ready for use.

@@ -30,6 +30,7 @@ var pairs = map[string]struct {
 	"with the Prometheus parts": {"config/with-prometheus", []string{keyless, "metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"}},
 	"with shards":               {"test/chart/testdata/sharding", []string{keyless, "sharding.shards=12"}},
 	"with sessions kept":        {"test/chart/testdata/encryption", nil},
+	"with a store imported":     {"test/chart/testdata/import-keys", []string{"importKeys.existingSecret=tokengrant-import-keys"}},
 }
 
 func TestChartAndKustomizeGiveTheSamePermissions(t *testing.T) {

@@ -27,7 +27,7 @@ const pemValue = "caBundle.pem=-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE
 
 // everything switches on all that can be switched on together.
 var everything = []string{
-	"watchNamespaces={apps,batch}", "admissionPolicy.enabled=true", "encryption.enabled=true", pemValue,
+	"watchNamespaces={apps,batch}", "admissionPolicy.enabled=true", "encryption.enabled=true", "importKeys.existingSecret=old-store", pemValue,
 	"allowHTTPIssuers=true", "denyPrivateAddresses=true", "allowedHosts={example.com,10.0.0.0/8}", "maxConcurrentReconciles=8", "logLevel=debug", "metrics.port=9443", "metrics.serviceMonitor.enabled=true",
 	"metrics.serviceMonitor.interval=30s", "metrics.prometheusRule.enabled=true", "metrics.dashboard.enabled=true",
 	"sharding.shards=12", "statusPage.enabled=true", "networkPolicy.enabled=true", "priorityClassName=system-cluster-critical",
@@ -81,7 +81,7 @@ func TestArguments(t *testing.T) {
 		"further arguments":     {[]string{keyless, "extraArgs={--a=b c}"}, []string{"--a=b c"}},
 		"all there are, in order": {everything, []string{
 			"--namespaces=apps,batch", "--shards=12", "--metrics-bind-address=:9443", "--status-page",
-			"--encryption-keys-file=/etc/tokengrant/encryption/keys", "--allow-http-issuers", "--deny-private-addresses", "--allowed-hosts=example.com,10.0.0.0/8", "--max-concurrent-reconciles=8",
+			"--encryption-keys-file=/etc/tokengrant/encryption/keys", "--import-keys-file=/etc/tokengrant/import-keys/keys", "--allow-http-issuers", "--deny-private-addresses", "--allowed-hosts=example.com,10.0.0.0/8", "--max-concurrent-reconciles=8",
 			"--zap-log-level=debug", "--zap-encoder=console",
 		}},
 	} {
@@ -212,6 +212,19 @@ func TestEncryptionKey(t *testing.T) {
 	}
 	if got := one[*appsv1.Deployment](t, objects).Spec.Template.Spec.Volumes[0].Secret.SecretName; got != "mine" {
 		t.Errorf("the pod mounts %s", got)
+	}
+}
+
+func TestImportKeysAreMountedFromTheirOwnSecret(t *testing.T) {
+	spec := deployment(t, keyless, "importKeys.existingSecret=old-store").Spec.Template.Spec
+	mounts := spec.Containers[0].VolumeMounts
+	if len(spec.Volumes) != 1 || spec.Volumes[0].Secret.SecretName != "old-store" || len(mounts) != 1 || mounts[0].Name != spec.Volumes[0].Name || !mounts[0].ReadOnly {
+		t.Errorf("volumes %v, mounts %v", spec.Volumes, mounts)
+	}
+	for _, a := range manager(t).Args {
+		if strings.HasPrefix(a, "--import-keys-file") {
+			t.Errorf("%s by default", a)
+		}
 	}
 }
 

@@ -55,8 +55,8 @@ type world struct {
 	denyPrivate bool
 	// allowedHosts is the operator's --allowed-hosts.
 	allowedHosts *httpclient.Hosts
-	// keys is the file with the operator's encryption keys.
-	keys string
+	// keys is the file with the operator's encryption keys, imports the one with its import keys.
+	keys, imports string
 	// wire, where there is one, stands between the operator and the API server.
 	wire *wire
 	stop func()
@@ -66,6 +66,7 @@ type world struct {
 func newWorld(t *testing.T, neighbours ...string) *world {
 	t.Helper()
 	w := &world{Client: cluster.admin, t: t, namespace: newNamespace(t), operatorNamespace: newNamespace(t), keys: filepath.Join(t.TempDir(), "keys")}
+	w.imports = filepath.Join(filepath.Dir(w.keys), "import-keys")
 	if len(neighbours) > 0 {
 		w.neighbours = append([]string{w.operatorNamespace}, neighbours...)
 	}
@@ -106,7 +107,7 @@ func (w *world) start() {
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		OperatorNamespace: w.operatorNamespace, Namespaces: namespaces, Concurrency: 8, UserAgent: "integration", DenyPrivate: w.denyPrivate,
 		AllowedHosts:   w.allowedHosts,
-		EncryptionKeys: offline.Keyring{File: w.keys}, AppPasswordOverlap: 2 * time.Second,
+		EncryptionKeys: offline.Keyring{File: w.keys}, ImportKeys: offline.ImportKeys{File: w.imports, Sessions: offline.Keyring{File: w.keys}}, AppPasswordOverlap: 2 * time.Second,
 		Metrics: recorder, Traces: traces,
 	})
 	if err != nil {
@@ -134,6 +135,14 @@ const (
 func (w *world) setKeys(keys ...string) {
 	w.t.Helper()
 	if err := os.WriteFile(w.keys, []byte(strings.Join(keys, "\n")), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// setImportKeys writes the file of the import keys.
+func (w *world) setImportKeys(line string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.imports, []byte(line), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -15,7 +15,10 @@ import (
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 )
 
-const sessionSecret = "g-tokengrant-session"
+const (
+	sessionSecret = "g-tokengrant-session"
+	sealedPrefix  = "tokengrant.session.v1."
+)
 
 func offlineSubject(g *v1alpha1.TokenGrant) {
 	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
@@ -140,7 +143,7 @@ func TestOfflineTokenIsRotatedWithoutALostOne(t *testing.T) {
 		t.Errorf("username %s", g.Status.Token.Username)
 	}
 	kept := w.session()
-	if !metav1.IsControlledBy(kept, g) || !strings.HasPrefix(string(kept.Data["session"]), "gAAAA") || len(kept.Data) != 1 {
+	if !metav1.IsControlledBy(kept, g) || !strings.HasPrefix(string(kept.Data["session"]), sealedPrefix) || len(kept.Data) != 1 {
 		t.Errorf("the session's Secret: owners %v, %d keys", kept.OwnerReferences, len(kept.Data))
 	}
 	change(w, kept, func(s *corev1.Secret) { s.Annotations = map[string]string{"touched": "by hand"} })
@@ -185,7 +188,7 @@ func TestOfflineEncryptionKeys(t *testing.T) {
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 	w.deleteLogin()
 
-	// The rotation of docs/migrate.md: the new key first, a renewal of all, the old key away.
+	// The rotation of docs/ways-to-a-token.md: the new key first, a renewal of all, the old key away.
 	w.setKeys(secondKey, firstKey)
 	jti := w.renewed(g, "2", w.jti(g))
 	w.setKeys(secondKey)
@@ -217,7 +220,7 @@ func TestOfflineEncryptionKeys(t *testing.T) {
 	w.another(g, jti)
 }
 
-// TestOfflineLoginInFernet takes the column of an older set-up as it is, with that set-up's key.
+// TestOfflineLoginInFernet takes the column of a token store as it is, with that store's key, which is for imports only.
 func TestOfflineLoginInFernet(t *testing.T) {
 	w, s, g := offlineWorld(t)
 	key, err := fernet.DecodeKey(secondKey)
@@ -230,11 +233,23 @@ func TestOfflineLoginInFernet(t *testing.T) {
 	}
 	w.storeLogin(string(column))
 	w.create(g)
-	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEncryptionKeyMissing), `key "refresh_token" of Secret "alice" is encrypted`)
-	w.setKeys(firstKey, secondKey)
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEncryptionKeyMissing), `key "refresh_token" of Secret "alice" is encrypted`, "--import-keys-file")
+	for line, says := range map[string]string{
+		"other " + secondKey:           `no encryption key of namespace "` + w.namespace + `"`,
+		w.namespace + " " + firstKey:   "the key of line 1 is in --encryption-keys-file, too",
+		w.namespace + "  short-canary": "line 1 holds no key",
+	} {
+		w.setImportKeys(line)
+		w.requestRefresh(g, says)
+		w.awaitMessage(g, v1alpha1.ReasonEncryptionKeyMissing, says)
+	}
+	if n := refreshes(s); n != 0 {
+		t.Errorf("%d refreshes without the key", n)
+	}
+	w.setImportKeys(w.namespace + " " + secondKey)
 	w.requestRefresh(g, "1")
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-	w.setKeys(firstKey) // It was needed once.
+	w.setImportKeys("") // It was needed once.
 	w.restart()
 	w.renewed(g, "2", w.jti(g))
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/offline"
 )
 
 // TestOfflineSessionThatCannotBeWritten keeps the new refresh token in memory, publishes nothing before it is saved, and
@@ -70,7 +71,7 @@ func TestOfflineSessionSecretThatOthersTouch(t *testing.T) {
 			damage(w, before.DeepCopy())
 			w.eventually("the session's Secret is whole again", func() (bool, string) {
 				s := w.session()
-				return s != nil && strings.HasPrefix(string(s.Data["session"]), "gAAAA") && s.Labels[v1alpha1.ManagedByLabel] != "", ""
+				return s != nil && strings.HasPrefix(string(s.Data["session"]), sealedPrefix) && s.Labels[v1alpha1.ManagedByLabel] != "", ""
 			})
 			if n := refreshes(s); n != 1 {
 				t.Errorf("%d refreshes, want 1", n)
@@ -123,42 +124,61 @@ func TestOfflineSessionsOfTwoGrantsSwapped(t *testing.T) {
 	change(w, target, func(o *corev1.Secret) { o.Data = stolen.Data })
 	w.start()
 	w.requestRefresh(thief, "1")
-	w.awaitMessage(thief, v1alpha1.ReasonSecretConflict, `"h-tokengrant-session"`, `the session of TokenGrant "`+w.namespace+`/g"`, "delete the Secret")
+	w.awaitMessage(thief, v1alpha1.ReasonSecretConflict, `"h-tokengrant-session"`, "it was not sealed for this TokenGrant", "Delete the Secret")
 	if n := refreshes(s); n != before || w.jti(thief) != mine {
 		t.Errorf("%d refreshes of a session that was stolen", n-before)
 	}
 }
 
-// TestOfflineSessionOfAnOlderOperator names no grant: it is taken, and bound to the grant that has it.
+// TestOfflineSessionOfAnOlderOperator is opened where it names the grant, and sealed for it at once. One that names no
+// grant is refused, and nothing in it is sent: a copy of it could be anybody's.
 func TestOfflineSessionOfAnOlderOperator(t *testing.T) {
-	w, _, g := offlineWorld(t)
+	w, s, g := offlineWorld(t)
 	jti := w.ready(g)
 	w.deleteLogin()
 	w.stop()
-	keys := fernet.MustDecodeKeys(firstKey)
-	state := func() map[string]any {
-		var fields map[string]any
-		if err := json.Unmarshal(fernet.VerifyAndDecrypt(w.session().Data["session"], -1, keys), &fields); err != nil {
-			t.Fatal(err)
-		}
-		return fields
-	}
-	older := state()
-	delete(older, "grant")
-	plain, err := json.Marshal(older)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed, err := fernet.EncryptAndSign(plain, keys[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	change(w, w.session(), func(s *corev1.Secret) { s.Data["session"] = sealed })
+	w.sealAsBefore(g, w.namespace+"/g")
 	w.start()
-	w.renewed(g, "1", jti)
-	if got := state()["grant"]; got != w.namespace+"/g" {
-		t.Errorf("bound to %v", got)
+	w.eventually("the session is sealed anew", func() (bool, string) {
+		return strings.HasPrefix(string(w.session().Data["session"]), sealedPrefix), ""
+	})
+	jti = w.renewed(g, "1", jti)
+
+	w.stop()
+	before := refreshes(s)
+	w.sealAsBefore(g, "")
+	w.start()
+	w.requestRefresh(g, "2")
+	w.awaitMessage(g, v1alpha1.ReasonSecretConflict, sessionSecret, "an older operator sealed it for none", "Delete the Secret", "logs in again")
+	if n := refreshes(s); n != before || w.jti(g) != jti {
+		t.Errorf("%d refreshes of a session that is bound to nothing", n-before)
 	}
+	if err := w.Delete(t.Context(), w.session()); err != nil {
+		t.Fatal(err)
+	}
+	w.logIn(s)
+	w.another(g, jti)
+}
+
+// sealAsBefore puts the session of a grant into the form of an older operator, with the grant that it named; "" for none.
+func (w *world) sealAsBefore(g *v1alpha1.TokenGrant, names string) {
+	w.t.Helper()
+	kept := w.session()
+	state, err := offline.Keyring{File: w.keys}.Open(kept.Data["session"], offline.Grant{Namespace: g.Namespace, Name: g.Name, UID: string(g.UID)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	plain, err := json.Marshal(map[string]string{
+		"grant": names, "source": state.Source, "refreshToken": state.RefreshToken.Reveal(), "issuer": state.Issuer, "clientID": state.ClientID,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sealed, err := fernet.EncryptAndSign(plain, fernet.MustDecodeKeys(firstKey)[0])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	change(w, kept, func(s *corev1.Secret) { s.Data["session"] = sealed })
 }
 
 // TestOfflineSessionIsShownToItsIssuerOnly when the grant names another by now, and the login's Secret is gone.

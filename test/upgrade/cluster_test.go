@@ -161,11 +161,7 @@ func (c *cluster) eventually(what string, holds func() bool) {
 func (c *cluster) renew(request string, names ...string) {
 	c.t.Helper()
 	for _, name := range names {
-		g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		patch := `{"metadata":{"annotations":{"` + v1alpha1.RefreshRequestedAnnotation + `":"` + request + `"}}}`
-		if err := c.Patch(context.WithoutCancel(c.t.Context()), g, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
-			c.t.Fatal(err)
-		}
+		c.requestRefresh(name, request)
 	}
 	for _, name := range names {
 		c.eventually("a new token of "+name, func() bool {
@@ -176,5 +172,14 @@ func (c *cluster) renew(request string, names ...string) {
 			}
 			return false
 		})
+	}
+}
+
+func (c *cluster) requestRefresh(name, request string) {
+	c.t.Helper()
+	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	patch := `{"metadata":{"annotations":{"` + v1alpha1.RefreshRequestedAnnotation + `":"` + request + `"}}}`
+	if err := c.Patch(context.WithoutCancel(c.t.Context()), g, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		c.t.Fatal(err)
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-const recorded = "testdata/" + older + ".yaml"
+func recorded(version string) string { return "testdata/" + version + ".yaml" }
 
 // lasting are the grants that hold a token for years. "brief" holds one that has expired when the record is read.
 var lasting = []string{"plain", "session", "templated"}
@@ -97,7 +97,7 @@ func (c *cluster) save() {
 		c.t.Fatal(err)
 	}
 	head := "# What " + older + " has written. Made by `make upgrade-record`; the keys and tokens are for nothing else.\n"
-	if err := os.WriteFile(recorded, append([]byte(head), content...), 0o600); err != nil {
+	if err := os.WriteFile(recorded(older), append([]byte(head), content...), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -116,11 +116,11 @@ func (w *written) objects() []client.Object {
 	return all
 }
 
-// load makes the recorded objects as a restore would that keeps their identities. An API server gives UIDs and
+// load makes the objects that a version wrote as a restore would that keeps their identities. An API server gives UIDs and
 // resourceVersions of its own, so those that other objects mention are replaced.
-func (c *cluster) load() {
+func (c *cluster) load(version string) {
 	c.t.Helper()
-	raw, err := os.ReadFile(recorded)
+	raw, err := os.ReadFile(recorded(version))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -5,8 +5,6 @@ package upgrade
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,29 +36,50 @@ func TestWhatAnOlderVersionWroteIsServed(t *testing.T) {
 		c.save()
 		return
 	}
-	c.load()
+	c.load(older)
+	c.isServed()
+
+	// The session is opened, and its newest token shown to the issuer, who does not know it: it is another one.
+	old := c.keptSession()
+	state := c.openSession(old)
+	before := c.versions()["Secret/session"]
+	c.requestRefresh("session", "now")
+	c.eventually("a refresh of the session", func() bool { return c.presented() != "" })
+	if c.presented() != state.RefreshToken.Reveal() {
+		t.Error("another refresh token than the recorded one was shown to the issuer")
+	}
+	if diff := cmp.Diff(before, c.versions()["Secret/session"]); diff != "" {
+		t.Errorf("the Secret of the session's token, which is good for years, was written:\n%s", diff)
+	}
+	if sealed := c.keptSession(); !offline.Outdated(old) || offline.Outdated(sealed) || !c.openSession(sealed).RefreshToken.Equal(state.RefreshToken) {
+		t.Error("the session was not sealed anew before it was used")
+	}
+}
+
+// TestAnUnboundSessionIsRefused: it names no grant, so any grant's Secret could hold a copy of it.
+func TestAnUnboundSessionIsRefused(t *testing.T) {
+	c := newCluster(t)
+	c.load(unbound)
+	c.isServed()
+	c.requestRefresh("session", "now")
+	c.lastAttempt("session", v1alpha1.ReasonSecretConflict, "an older operator sealed it for none")
+	if c.presented() != "" {
+		t.Error("what is in it was sent")
+	}
+	c.deleteSession()
+	c.eventually("a refresh of the login", func() bool { return c.presented() != "" })
+}
+
+// isServed starts this version on what was loaded. Nothing but the token that has expired is minted or written.
+func (c *cluster) isServed() {
+	c.t.Helper()
 	mark, before := c.mark(), c.statuses()
 	maps.DeleteFunc(mark.versions, func(object, _ string) bool { return strings.HasPrefix(object, "TokenGrant/") })
 	c.start("")
 	c.onlyBriefIsRefreshed(mark)
 	c.allReady()
 	if diff := cmp.Diff(before, c.statuses()); diff != "" {
-		t.Errorf("statuses (-before +after):\n%s", diff)
-	}
-
-	// The session is decrypted, and its newest token shown to the issuer, who does not know it: it is another one.
-	state := c.session()
-	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "session"}}
-	patch := `{"metadata":{"annotations":{"` + v1alpha1.RefreshRequestedAnnotation + `":"now"}}}`
-	if err := c.Patch(t.Context(), g, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
-		t.Fatal(err)
-	}
-	c.eventually("a refresh of the session", func() bool { return c.presented() != "" })
-	if c.presented() != state.RefreshToken.Reveal() {
-		t.Error("another refresh token than the recorded one was shown to the issuer")
-	}
-	if diff := cmp.Diff(mark.versions["Secret/session"], c.versions()["Secret/session"]); diff != "" {
-		t.Errorf("the Secret of the session's token, which is good for years, was written:\n%s", diff)
+		c.t.Errorf("statuses (-before +after):\n%s", diff)
 	}
 }
 
@@ -81,10 +100,22 @@ func TestVersionsGoBackAndForth(t *testing.T) {
 			mark := c.mark()
 			c.start(next.program)
 			c.onlyBriefIsRefreshed(mark)
+			if next.program != "" {
+				c.cannotOpenTheSession()
+			}
 			c.renew(fmt.Sprintf("request-%d", i), lasting...) // The next one finds what this one wrote.
 			c.allReady()
 		})
 	}
+}
+
+// cannotOpenTheSession: an older version does not know the form in which this one seals. It says so, and what to do helps.
+func (c *cluster) cannotOpenTheSession() {
+	c.t.Helper()
+	c.requestRefresh("session", "by the older version")
+	c.lastAttempt("session", v1alpha1.ReasonEncryptionKeyMissing, "delete the Secret to begin anew")
+	c.deleteSession()
+	c.allReady()
 }
 
 // TestCRDChangesUnderLivingGrants adds a field to the CRD, uses it, and takes it away again, as an upgrade and a rollback do.
@@ -179,24 +210,6 @@ func (c *cluster) in(t *testing.T) *cluster {
 	inner.t = t
 	t.Cleanup(func() { c.operator = inner.operator })
 	return &inner
-}
-
-// session decrypts the session that an operator keeps for the grant of that name.
-func (c *cluster) session() offline.State {
-	c.t.Helper()
-	keys := filepath.Join(c.t.TempDir(), "keys")
-	if err := os.WriteFile(keys, []byte(encryptionKey), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-	var s corev1.Secret
-	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: "session-tokengrant-session"}, &s); err != nil {
-		c.t.Fatal(err)
-	}
-	state, err := offline.Keyring{File: keys}.Open(s.Data["session"], namespace+"/session")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return state
 }
 
 // changeCRD changes the schema of spec, and waits until the API server has it.

@@ -13,9 +13,12 @@ import (
 
 // older is the version that this one is tested against: its name, and its commit. A release moves both to its tag.
 const (
-	older       = "v0.1.0-pre"
-	olderCommit = "0152dd9"
+	older       = "v0.1.0-pre.2"
+	olderCommit = "476d1f4"
 )
+
+// unbound is an even older version. Its sessions name no grant.
+const unbound = "v0.1.0-pre"
 
 var record = flag.Bool("record", false, "write testdata, with the older version")
 

@@ -85,6 +85,9 @@ subjects:
 {{- if .Values.encryption.enabled }}
 - --encryption-keys-file=/etc/tokengrant/encryption/keys
 {{- end }}
+{{- if .Values.importKeys.existingSecret }}
+- --import-keys-file=/etc/tokengrant/import-keys/keys
+{{- end }}
 {{- if .Values.allowHTTPIssuers }}
 - --allow-http-issuers
 {{- end }}
