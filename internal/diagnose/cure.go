@@ -230,11 +230,14 @@ func (w *walk) cureOperator() script {
 }
 
 // cureTry follows a try of the operator that failed for a cause that no step before it has met.
-func (w *walk) cureTry(reason v1alpha1.Reason) script {
+func (w *walk) cureTry(reason v1alpha1.Reason, message string) script {
 	switch reason {
 	case v1alpha1.ReasonReloginRequired:
 		return script{command.New("kubectl tokengrant login").Arg(w.grant.Name).Flag("-n", w.grant.Namespace).Words("--overwrite")}
 	case v1alpha1.ReasonEncryptionKeyMissing:
+		if strings.Contains(message, "--import-keys-file") {
+			return script{command.Comment("add the key of the token store to the import keys of the operator, as docs/migrate.md says"), w.renew()}
+		}
 		return script{
 			command.Comment("one key on each line, the one that is meant must be among them (docs/install.md says how to add it)"),
 			command.New("kubectl get secret tokengrant-encryption").Flag("-n", w.OperatorNamespace).

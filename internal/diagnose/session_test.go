@@ -44,17 +44,18 @@ func TestAUsersSessionIsLookedForAndLeftAlone(t *testing.T) {
 }
 
 func TestTheEndOfASessionHasItsCure(t *testing.T) {
-	for reason, cure := range map[string]string{
-		v1alpha1.ReasonReloginRequired:      "kubectl tokengrant login notes-sync -n apps --overwrite",
-		v1alpha1.ReasonEncryptionKeyMissing: "kubectl get secret tokengrant-encryption -n tokengrant-system -o jsonpath='{.data.keys}' | base64 -d",
+	for _, tc := range []struct{ reason, message, cure string }{
+		{v1alpha1.ReasonReloginRequired, "m", "kubectl tokengrant login notes-sync -n apps --overwrite"},
+		{v1alpha1.ReasonEncryptionKeyMissing, "m", "kubectl get secret tokengrant-encryption -n tokengrant-system -o jsonpath='{.data.keys}' | base64 -d"},
+		{v1alpha1.ReasonEncryptionKeyMissing, "no key in --import-keys-file fits", "# add the key of the token store to the import keys of the operator, as docs/migrate.md says"},
 	} {
 		s := newScene(t)
 		s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
 		s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "notes-sync-tokengrant-session", Namespace: "apps"}, Data: map[string][]byte{"session": []byte("x")}})
-		s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Time: metav1.Now(), Reason: reason, Message: "m"}
+		s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Time: metav1.Now(), Reason: tc.reason, Message: tc.message}
 		step, _ := s.walk(t).First(diagnose.Broken)
-		if step.Name != "operator" || !slices.Contains(step.Cure, cure) {
-			t.Errorf("%s: got %+v", reason, step)
+		if step.Name != "operator" || !slices.Contains(step.Cure, tc.cure) {
+			t.Errorf("%s: got %+v", tc.reason, step)
 		}
 	}
 }

@@ -238,10 +238,10 @@ func (w *walk) stepOperator(context.Context) Step {
 	case w.grant.Spec.Suspend:
 		return warn("spec.suspend is true: nothing is refreshed")
 	case last != nil:
-		return broken(last.Reason, w.cureTry(last.Reason),
+		return broken(last.Reason, w.cureTry(last.Reason, last.Message),
 			"the operator's last try, %s, failed: %s: %s", w.ago(last.Time.Time), last.Reason, last.Message)
 	case ready.Status != "True":
-		return broken(ready.Reason, w.cureTry(ready.Reason),
+		return broken(ready.Reason, w.cureTry(ready.Reason, ready.Message),
 			"the operator says: %s: %s", ready.Reason, ready.Message)
 	}
 	return ok("Ready: %s", ready.Message)
