@@ -91,6 +91,7 @@ func (r *GrantReconciler) gatherSource(ctx context.Context, g *gathered) error {
 	if g.grant.Spec.AppPassword != nil {
 		return r.gatherAppPassword(ctx, g)
 	}
+	g.past.login = nil // The spec has no use for it any more.
 	if err := r.gatherIssuer(ctx, g); err != nil {
 		return err
 	}

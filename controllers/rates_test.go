@@ -34,7 +34,7 @@ func newLooping(t *testing.T) *looping {
 	l.keycloak = keycloaktest.NewServer(t, keycloaktest.Options{Now: l.clock.Now})
 	l.keycloak.Client("c", "right")
 	l.edit("keycloak", &v1alpha1.TokenIssuer{}, func(o client.Object) {
-		o.(*v1alpha1.TokenIssuer).Spec.URL = v1alpha1.HTTPURL(l.keycloak.URL) //nolint:forcetypeassert // it is one
+		o.(*v1alpha1.TokenIssuer).Spec.URL = v1alpha1.HTTPURL(l.keycloak.URL)
 	})
 	l.Client = counting{l.Client, l}
 	return l
@@ -84,7 +84,7 @@ func (l *looping) apply(secret string) {
 
 func (l *looping) setSecret(value string) {
 	l.edit("client", &corev1.Secret{}, func(o client.Object) {
-		o.(*corev1.Secret).Data["k"] = []byte(value) //nolint:forcetypeassert // it is one
+		o.(*corev1.Secret).Data["k"] = []byte(value)
 	})
 	l.look("g")
 }
