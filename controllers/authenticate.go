@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,8 +106,8 @@ func unfit(secret string, err error) error {
 	return err
 }
 
-// kubernetesToken asks the API server for a token whenever a client assertion is needed. Only a ServiceAccount that
-// its owner has marked can be used: the operator may ask for tokens of all, its users may not.
+// kubernetesToken asks the API server for a token whenever a client assertion is needed. The operator may ask for tokens of
+// all ServiceAccounts, its users may not: the ServiceAccount's annotation must allow the audience.
 func (r *GrantReconciler) kubernetesToken(ctx context.Context, g *gathered, k *v1alpha1.KubernetesToken, namespace string) (assertion, error) {
 	key := types.NamespacedName{Namespace: namespace, Name: k.ServiceAccountName}
 	account, err := r.Issuers.References.meta(ctx, kindServiceAccount, key)
@@ -117,13 +118,10 @@ func (r *GrantReconciler) kubernetesToken(ctx context.Context, g *gathered, k *v
 		return assertion{}, failf(v1alpha1.ReasonCredentialMissing, "ServiceAccount %q not found in namespace %q: create it with the annotation %s: \"true\"",
 			key.Name, namespace, v1alpha1.AllowTokenRequestAnnotation)
 	}
-	if account.Annotations[v1alpha1.AllowTokenRequestAnnotation] != "true" {
-		return assertion{}, failf(v1alpha1.ReasonNotAllowed, "ServiceAccount %q does not let the operator ask for its tokens: annotate it with %s: \"true\"",
-			key.Name, v1alpha1.AllowTokenRequestAnnotation)
-	}
-	audience := k.Audience
-	if audience == "" {
-		audience = string(g.issuer.spec.URL)
+	issuerURL := string(g.issuer.spec.URL)
+	audience := cmp.Or(k.Audience, issuerURL)
+	if err := r.APIAudiences.AllowTokenRequest(account.Annotations[v1alpha1.AllowTokenRequestAnnotation], issuerURL, audience); err != nil {
+		return assertion{}, failf(v1alpha1.ReasonNotAllowed, "ServiceAccount %q: %s", key.Name, err)
 	}
 	get := func(ctx context.Context) (sensitive.String, error) {
 		return r.requestToken(ctx, key, audience, k.ExpirationSeconds)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
 	"github.com/tokengrant/tokengrant/internal/metrics"
@@ -85,11 +86,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	audiences, err := cluster.LearnAPIAudiences(ctx, mgr.GetConfig())
+	if err != nil {
+		return err
+	}
 	overdue := make(chan event.GenericEvent)
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
 		Keys: o.EncryptionKeys, Imports: o.ImportKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
-		Shards: shards,
+		Shards: shards, APIAudiences: audiences,
 	}
 	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff(), NewQueue: newFairQueue}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/nextcloud"
@@ -42,6 +43,8 @@ type GrantReconciler struct {
 	Traces  trace.TracerProvider
 	// Shards are those whose grants are kept; all when nil.
 	Shards *Shards
+	// APIAudiences are those for which no ServiceAccount token is requested.
+	APIAudiences cluster.APIAudiences
 
 	memory     memory
 	nextclouds nextcloudClients

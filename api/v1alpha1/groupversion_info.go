@@ -37,7 +37,8 @@ const (
 	PublishedAnnotation = "tokengrant.dev/published"
 	// PublishedAtAnnotation on a pod is when the token in a Secret that it mounts was last replaced.
 	PublishedAtAnnotation = "tokengrant.dev/published-at"
-	// AllowTokenRequestAnnotation on a ServiceAccount, with the value "true", lets the operator ask for its tokens.
+	// AllowTokenRequestAnnotation on a ServiceAccount lets the operator ask for its tokens: for the audiences that it lists,
+	// separated by commas, or for the URL of the grant's issuer alone if it is "true".
 	AllowTokenRequestAnnotation = "tokengrant.dev/allow-token-request"
 	// RevokeFinalizer holds a deleted TokenGrant, for a minute at most, until what it has outside the cluster has ended.
 	RevokeFinalizer = "tokengrant.dev/revoke"

@@ -104,14 +104,16 @@ type CertificateRef struct {
 
 // KubernetesToken is a token of a ServiceAccount, asked for when it is needed and never stored.
 type KubernetesToken struct {
-	// serviceAccountName is a ServiceAccount of the same namespace; it must carry the annotation
-	// tokengrant.dev/allow-token-request: "true". Never use "default", which every pod shares.
+	// serviceAccountName is a ServiceAccount of the same namespace. Its annotation
+	// tokengrant.dev/allow-token-request must list the audience, or be "true" for the issuer's URL. Never use "default",
+	// which every pod shares.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self != 'default'",message="use a ServiceAccount of its own: every pod of the namespace can be \"default\""
 	ServiceAccountName string `json:"serviceAccountName"`
-	// audience of the token; the issuer's URL when empty, which is what Keycloak asks for.
+	// audience of the token; the issuer's URL when empty, which is what Keycloak asks for. It cannot be one for which the
+	// API server itself accepts tokens.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Audience string `json:"audience,omitempty"`

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 )
 
 // The exit codes.
@@ -54,7 +55,9 @@ type app struct {
 	now    func() time.Time
 	// connect is replaced in tests.
 	connect func() (client.Client, error)
-	started bool
+	// apiAudiences is replaced in tests.
+	apiAudiences func(ctx context.Context) (cluster.APIAudiences, error)
+	started      bool
 }
 
 func newApp() *app {
@@ -64,7 +67,7 @@ func newApp() *app {
 		style:     styleOf(os.Stdout, os.LookupEnv),
 		now:       time.Now,
 	}
-	a.connect = a.dial
+	a.connect, a.apiAudiences = a.dial, a.learnAPIAudiences
 	return a
 }
 
@@ -144,14 +147,30 @@ func scheme() *runtime.Scheme {
 	return s
 }
 
-func (a *app) dial() (client.Client, error) {
+func (a *app) config() (*rest.Config, error) {
 	config, err := a.flags.ToRESTConfig()
 	if err != nil {
 		return nil, err
 	}
 	config.UserAgent = "kubectl-tokengrant/" + version()
 	config.WarningHandler = rest.NewWarningWriter(warnings{a.ErrOut}, rest.WarningWriterOptions{Deduplicate: true})
+	return config, nil
+}
+
+func (a *app) dial() (client.Client, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
 	return client.New(config, client.Options{Scheme: scheme()})
+}
+
+func (a *app) learnAPIAudiences(ctx context.Context) (cluster.APIAudiences, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	return cluster.LearnAPIAudiences(ctx, config)
 }
 
 // warnings writes lines of the API server.

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -38,14 +39,16 @@ type bench struct {
 func newBench(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *bench {
 	t.Helper()
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
-	cluster := fake.NewClientBuilder().WithScheme(scheme()).WithObjects(objects...).
+	reader := fake.NewClientBuilder().WithScheme(scheme()).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.TokenGrant{}).WithInterceptorFuncs(funcs).Build()
 	b := &bench{}
 	b.app = &app{
 		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &b.out, ErrOut: &b.errOut},
 		flags:     genericclioptions.NewConfigFlags(true),
 		now:       func() time.Time { return now },
-		connect:   func() (client.Client, error) { return cluster, nil },
+		connect:   func() (client.Client, error) { return reader, nil },
+
+		apiAudiences: func(context.Context) (cluster.APIAudiences, error) { return nil, nil },
 	}
 	return b
 }

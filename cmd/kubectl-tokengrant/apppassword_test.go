@@ -62,10 +62,10 @@ func TestStatusOfAppPasswords(t *testing.T) {
 			if test.change != nil {
 				test.change(g)
 			}
-			newBench(t, interceptor.Funcs{}, append(cluster(), g)...).golden(t, name, test.code, append([]string{"status", "notes-sync", "-n", "apps"}, test.args...)...)
+			newBench(t, interceptor.Funcs{}, append(clusterObjects(), g)...).golden(t, name, test.code, append([]string{"status", "notes-sync", "-n", "apps"}, test.args...)...)
 		})
 	}
-	newBench(t, interceptor.Funcs{}, append(cluster(), appPasswordGrant())...).golden(t, "apppassword-table", exitGood, "status", "-n", "apps")
+	newBench(t, interceptor.Funcs{}, append(clusterObjects(), appPasswordGrant())...).golden(t, "apppassword-table", exitGood, "status", "-n", "apps")
 }
 
 // publishedAppPassword is the Secret that the operator makes.

@@ -49,7 +49,10 @@ func (a *app) doctor(ctx context.Context, args []string, o doctorOptions) error 
 	if err != nil {
 		return err
 	}
-	d := o.doctor(a, c)
+	d, err := o.doctor(ctx, a, c)
+	if err != nil {
+		return err
+	}
 	var report *diagnose.Report
 	switch {
 	case o.issuer != "":

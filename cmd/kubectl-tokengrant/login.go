@@ -80,7 +80,7 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 	if held != nil && len(held.Data[o.key]) > 0 && !o.overwrite {
 		return fmt.Errorf("key %q of Secret %q holds something already: choose another, or say --overwrite", o.key, o.secret)
 	}
-	oauth, missing, err := o.doctor(a, c).OAuthClient(ctx, namespace, grant)
+	oauth, missing, err := o.oauthClient(ctx, a, c, namespace, grant)
 	switch {
 	case err != nil:
 		return err
@@ -174,6 +174,17 @@ func (e *examined) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.allowHTTP, "allow-http-issuers", false, "allow plain http beyond loopback, as the operator's flag of that name does")
 }
 
-func (e *examined) doctor(a *app, c client.Client) diagnose.Doctor {
-	return diagnose.Doctor{Client: c, OperatorNamespace: e.operatorNamespace, AllowHTTP: e.allowHTTP, Now: a.now, UserAgent: "kubectl-tokengrant"}
+func (e *examined) doctor(ctx context.Context, a *app, c client.Client) (diagnose.Doctor, error) {
+	audiences, err := a.apiAudiences(ctx)
+	return diagnose.Doctor{
+		Client: c, OperatorNamespace: e.operatorNamespace, AllowHTTP: e.allowHTTP, Now: a.now, UserAgent: "kubectl-tokengrant", APIAudiences: audiences,
+	}, err
+}
+
+func (e *examined) oauthClient(ctx context.Context, a *app, c client.Client, namespace, grant string) (keycloak.Client, *diagnose.Step, error) {
+	d, err := e.doctor(ctx, a, c)
+	if err != nil {
+		return keycloak.Client{}, nil, err
+	}
+	return d.OAuthClient(ctx, namespace, grant)
 }

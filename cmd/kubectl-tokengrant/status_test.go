@@ -46,7 +46,7 @@ func readyGrant() *v1alpha1.TokenGrant {
 	}
 }
 
-func cluster() []client.Object {
+func clusterObjects() []client.Object {
 	discovered := at(-time.Minute)
 	return []client.Object{
 		&v1alpha1.ClusterTokenIssuer{
@@ -117,7 +117,7 @@ func TestStatusShowsWhereAGrantStands(t *testing.T) {
 			if test.change != nil {
 				test.change(g)
 			}
-			newBench(t, test.funcs, append(cluster(), g)...).golden(t, name, test.code, append([]string{"status", "notes-sync", "-n", "apps"}, test.args...)...)
+			newBench(t, test.funcs, append(clusterObjects(), g)...).golden(t, name, test.code, append([]string{"status", "notes-sync", "-n", "apps"}, test.args...)...)
 		})
 	}
 }
@@ -127,7 +127,7 @@ func TestStatusOfAllIsATable(t *testing.T) {
 	bad.Name, bad.Namespace = "mcp-server", "other"
 	failing(bad, v1alpha1.ReasonSecretConflict, "a Secret of that name exists")
 	without(bad, v1alpha1.ReasonSecretConflict, "a Secret of that name exists")
-	objects := append(cluster(), readyGrant(), bad)
+	objects := append(clusterObjects(), readyGrant(), bad)
 	newBench(t, interceptor.Funcs{}, objects...).golden(t, "table", exitGood, "status", "-n", "apps")
 	newBench(t, interceptor.Funcs{}, objects...).golden(t, "table-all", exitBroken, "status", "-A")
 	newBench(t, interceptor.Funcs{}, objects...).golden(t, "table-json", exitGood, "status", "-n", "apps", "-o", "json")

@@ -44,7 +44,7 @@ func TestNoCommandLetsForeignTextSteerTheTerminal(t *testing.T) {
 		for _, output := range []string{"", "json", "yaml"} {
 			t.Run(fmt.Sprintf("%.20q -o %q", command, output), func(t *testing.T) {
 				g := hostileGrant()
-				objects := []client.Object{cluster()[0], published(t, g, map[string][]byte{"access_token": []byte(publishedToken(g))}), g}
+				objects := []client.Object{clusterObjects()[0], published(t, g, map[string][]byte{"access_token": []byte(publishedToken(g))}), g}
 				issuer := objects[0].(*v1alpha1.ClusterTokenIssuer)
 				issuer.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "Reason", hostile)}
 				b := newBench(t, interceptor.Funcs{}, objects...)

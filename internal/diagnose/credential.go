@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/command"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
@@ -127,25 +128,26 @@ func (w *walk) kubernetesToken(ctx context.Context, k *v1alpha1.KubernetesToken,
 	return ok("a token of ServiceAccount %q in namespace %q, asked for now", k.ServiceAccountName, namespace)
 }
 
-// requestToken asks the API server for a token of a ServiceAccount, as the operator does and with its limits: only of
-// one that is marked for it.
+// requestToken asks the API server for a token of a ServiceAccount, as the operator does and with its limits: only for
+// an audience that the ServiceAccount's annotation allows.
 func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, namespace string) (sensitive.String, *Step) {
-	annotate := command.New("kubectl annotate serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace).
-		Words(v1alpha1.AllowTokenRequestAnnotation + "=true")
+	issuerURL := string(w.issuer.spec.URL)
+	audience := cmp.Or(k.Audience, issuerURL)
 	var account corev1.ServiceAccount
 	if err := w.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: k.ServiceAccountName}, &account); err != nil {
-		s := unreadable(err, v1alpha1.ReasonCredentialMissing, "ServiceAccount", namespace, k.ServiceAccountName,
-			script{command.New("kubectl create serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace), annotate})
+		create := script{command.New("kubectl create serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace)}
+		annotate := cureAnnotation(k, namespace, w.APIAudiences.AllowTokenRequest("", issuerURL, audience))
+		s := unreadable(err, v1alpha1.ReasonCredentialMissing, "ServiceAccount", namespace, k.ServiceAccountName, append(create, annotate...))
 		return sensitive.String{}, &s
 	}
-	if account.Annotations[v1alpha1.AllowTokenRequestAnnotation] != "true" {
-		s := broken(v1alpha1.ReasonNotAllowed, script{annotate}, "NotAllowed: ServiceAccount %q does not let the operator ask for its tokens", account.Name)
+	if err := w.APIAudiences.AllowTokenRequest(account.Annotations[v1alpha1.AllowTokenRequestAnnotation], issuerURL, audience); err != nil {
+		s := broken(v1alpha1.ReasonNotAllowed, cureAnnotation(k, namespace, err), "NotAllowed: ServiceAccount %q: %s", account.Name, err)
 		return sensitive.String{}, &s
 	}
 	request := &authenticationv1.TokenRequest{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account.Name},
 		Spec: authenticationv1.TokenRequestSpec{
-			Audiences: []string{cmp.Or(k.Audience, string(w.issuer.spec.URL))}, ExpirationSeconds: new(cmp.Or(k.ExpirationSeconds, 600)),
+			Audiences: []string{audience}, ExpirationSeconds: new(cmp.Or(k.ExpirationSeconds, 600)),
 		},
 	}
 	if err := w.Client.SubResource("token").Create(ctx, &account, request); err != nil {
@@ -155,4 +157,14 @@ func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, na
 		return sensitive.String{}, &s
 	}
 	return sensitive.New(request.Status.Token), nil
+}
+
+// cureAnnotation allows the refused audience where an annotation can.
+func cureAnnotation(k *v1alpha1.KubernetesToken, namespace string, err error) script {
+	refused, is := errors.AsType[*cluster.RefusedAudience](err)
+	if !is || refused.Annotation == "" {
+		return nil
+	}
+	return script{command.New("kubectl annotate serviceaccount").Arg(k.ServiceAccountName).Flag("-n", namespace).
+		Words("--overwrite").Flag(v1alpha1.AllowTokenRequestAnnotation+"=", refused.Annotation)}
 }

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -30,7 +31,9 @@ type Doctor struct {
 	// AllowHTTP is what the operator has as --allow-http-issuers.
 	AllowHTTP bool
 	UserAgent string
-	Now       func() time.Time
+	// APIAudiences are those for which no ServiceAccount token is requested.
+	APIAudiences cluster.APIAudiences
+	Now          func() time.Time
 }
 
 // Grant walks the whole line of a grant. An error means that the grant itself could not be read.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/diagnose"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
@@ -90,7 +91,7 @@ func (s *scene) doctor(t *testing.T) diagnose.Doctor {
 			}
 			return c.Get(ctx, key, o, options...)
 		}}).Build()
-	return diagnose.Doctor{Client: reader, OperatorNamespace: "tokengrant-system", Now: time.Now}
+	return diagnose.Doctor{Client: reader, OperatorNamespace: "tokengrant-system", APIAudiences: cluster.APIAudiences{"api"}, Now: time.Now}
 }
 
 func (s *scene) walk(t *testing.T) *diagnose.Report {
@@ -346,7 +347,13 @@ func TestOtherWaysToAuthenticateAreTried(t *testing.T) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "app", Namespace: "apps"}}
 	marked := account.DeepCopy()
 	marked.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: "true"}
+	elsewhere := account.DeepCopy()
+	elsewhere.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: "vault"}
+	listed := account.DeepCopy()
+	listed.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: "api"}
 	kubernetesToken := &v1alpha1.ServiceAccount{ClientID: "notes-sync", KubernetesToken: &v1alpha1.KubernetesToken{ServiceAccountName: "app"}}
+	apiServer := kubernetesToken.DeepCopy()
+	apiServer.KubernetesToken.Audience = "api"
 	for name, test := range map[string]struct {
 		account *v1alpha1.ServiceAccount
 		object  client.Object
@@ -357,9 +364,14 @@ func TestOtherWaysToAuthenticateAreTried(t *testing.T) {
 		"a ServiceAccount that is missing": {kubernetesToken, nil, "credential", v1alpha1.ReasonCredentialMissing, "kubectl create serviceaccount app -n apps"},
 		"a ServiceAccount that is not marked": {
 			kubernetesToken, account, "credential", v1alpha1.ReasonNotAllowed,
-			"kubectl annotate serviceaccount app -n apps tokengrant.dev/allow-token-request=true",
+			"kubectl annotate serviceaccount app -n apps --overwrite tokengrant.dev/allow-token-request=true",
 		},
-		"a token that the issuer does not take": {kubernetesToken, marked, "authenticate", v1alpha1.ReasonClientRejected, "kcadm.sh get clients -r tokengrant -q clientId=notes-sync"},
+		"a ServiceAccount that is marked for another audience": {
+			kubernetesToken, elsewhere, "credential", v1alpha1.ReasonNotAllowed,
+			"kubectl annotate serviceaccount app -n apps --overwrite tokengrant.dev/allow-token-request='vault,http://",
+		},
+		"an audience of the API server, though it is listed": {apiServer, listed, "credential", v1alpha1.ReasonNotAllowed, ""},
+		"a token that the issuer does not take":              {kubernetesToken, marked, "authenticate", v1alpha1.ReasonClientRejected, "kcadm.sh get clients -r tokengrant -q clientId=notes-sync"},
 		"a private key that is missing": {
 			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "key"}}}, nil,
 			"credential", v1alpha1.ReasonCredentialMissing, "kubectl create secret generic key -n apps --from-file=tls.key=key.pem",
