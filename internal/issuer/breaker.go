@@ -32,6 +32,11 @@ func (g *gate) turn(from, to gobreaker.State) {
 	case gobreaker.StateHalfOpen:
 	}
 	g.mu.Unlock()
+	g.announce(from, to)
+}
+
+// announce says that the issuer turned, for all or for one tenant.
+func (g *gate) announce(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
 		g.tell(Back)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/stage"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -31,6 +33,8 @@ const (
 	openFor = 2 * time.Second
 	// doubtFor is how long nobody has asked for a token in vain when an issuer is believed again for its documents only.
 	doubtFor = time.Minute
+	// ahead is how many more slots there are than requests may be under way, so that the next request is there when one ends.
+	ahead = 4
 	// maxQueue is the longest a request waits for its turn. The rest of its timeout is the issuer's.
 	maxQueue = 5 * time.Second
 	// A 429 stops all requests for as long as its Retry-After says, within these bounds.
@@ -45,6 +49,8 @@ type gate struct {
 	limits  atomic.Pointer[limits]
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 	tell    func(News)
+
+	tenants tenants
 
 	mu        sync.Mutex
 	paused    time.Time // no request before it
@@ -80,10 +86,13 @@ func newGate(c Config) *gate {
 		g.tell = func(News) {}
 	}
 	g.setLimits(c)
+	g.tenants = tenants{accused: map[string]bool{}, failing: map[string]*tenant{}, tell: g.announce}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		MaxRequests:   1,
-		Timeout:       openFor,
-		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripAfter },
+		MaxRequests: 1,
+		Timeout:     openFor,
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			return counts.ConsecutiveFailures >= tripAfter && g.tenants.agree()
+		},
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNoWord) },
 		OnStateChange: func(_ string, from, to gobreaker.State) { g.turn(from, to) },
 	})
@@ -106,6 +115,12 @@ func (g *gate) setLimits(c Config) {
 		next.turns.SetBurst(orDefault(c.Burst, defaultBurst))
 	}
 	g.limits.Store(next)
+}
+
+// slots are what the limits can serve soon: what may be under way, and not more than two seconds of the rate.
+func (g *gate) slots() limit.Limits {
+	l := g.limits.Load()
+	return limit.Limits{Slots: max(1, min(l.concurrency+ahead, int(math.Ceil(2*float64(l.turns.Limit())))))}
 }
 
 func orDefault[T int | float64](value, fallback T) T {
@@ -156,6 +171,10 @@ func (g *gate) enter(req *http.Request) (leave func(fault error), err error) {
 	if g.breaker.State() == gobreaker.StateOpen {
 		return nil, g.down()
 	}
+	of := tenantOf(ctx)
+	if err := g.tenants.heldBack(of); err != nil {
+		return nil, err
+	}
 	if err := g.pausing(); err != nil {
 		return nil, err
 	}
@@ -167,9 +186,7 @@ func (g *gate) enter(req *http.Request) (leave func(fault error), err error) {
 	err = g.pausing()
 	var done func(error)
 	if err == nil {
-		if done, err = g.breaker.Allow(); err != nil {
-			err = g.down()
-		}
+		done, err = g.allow(of)
 	}
 	if err != nil {
 		limits.places.Release(1)
@@ -186,7 +203,28 @@ func (g *gate) enter(req *http.Request) (leave func(fault error), err error) {
 		default:
 			g.note(fault, req.Method)
 			done(fault)
+			if fault == nil && of == "" && req.Method != http.MethodPost && g.tenants.someHeldBack() {
+				g.doubt()
+			}
 		}
+	}, nil
+}
+
+// allow asks the breaker of the issuer, and that of the tenant if there is one.
+func (g *gate) allow(of string) (done func(error), err error) {
+	tenantDone, err := g.tenants.allow(of)
+	if err != nil {
+		return nil, err
+	}
+	sharedDone, err := g.breaker.Allow()
+	if err != nil {
+		tenantDone(errNoWord)
+		return nil, g.down()
+	}
+	return func(fault error) {
+		g.tenants.record(of, fault)
+		sharedDone(fault)
+		tenantDone(fault)
 	}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/tokengrant/tokengrant/internal/httpclient"
+	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -76,7 +77,7 @@ type Issuer struct {
 	client       *http.Client // presents no certificate
 	certificates certificates
 	gate         *gate
-	turnstile    *turnstile
+	slots        *limit.Limiter
 	clock        clock.PassiveClock
 	flights      singleflight.Group
 	subjects     subjects
@@ -95,7 +96,7 @@ func newIssuer(c Config) (*Issuer, error) {
 		c.Timeout = defaultTimeout
 	}
 	i := &Issuer{url: c.URL, hosts: c.Hosts, clock: c.Clock, subjects: subjects{clock: c.Clock}, gate: newGate(c)}
-	i.turnstile = newTurnstile(c.Clock, i.gate.room)
+	i.slots = limit.New(c.Clock, i.gate.slots())
 	i.certificates = certificates{clock: c.Clock, connect: func(certificate *tls.Certificate) (*http.Client, error) {
 		return httpclient.New(httpclient.Options{
 			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, AllowedHosts: c.AllowedHosts, UserAgent: c.UserAgent, Timeout: c.Timeout,
@@ -232,6 +233,17 @@ func (i *Issuer) informed(err error) error {
 	told := *failed
 	told.RetryAfter = wait
 	return &told
+}
+
+// Acquire gives a slot for the requests of one mint, as limit.Limiter.Acquire.
+func (i *Issuer) Acquire(w limit.Waiter) (release func(), ok bool) { return i.slots.Acquire(w) }
+
+// Waiting is how many wait for a slot.
+func (i *Issuer) Waiting() int { return i.slots.Waiting() }
+
+func (i *Issuer) setLimits(c Config) {
+	i.gate.setLimits(c)
+	i.slots.Set(i.gate.slots())
 }
 
 // State is what metrics show of an issuer.

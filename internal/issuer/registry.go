@@ -28,7 +28,7 @@ func (r *Registry) Get(key string, c Config) (*Issuer, error) {
 	old, known := r.issuers[key]
 	if known && old.config.sameConnection(c) {
 		if !old.config.sameLimits(c) {
-			old.issuer.gate.setLimits(c.part(r.held, r.of))
+			old.issuer.setLimits(c.part(r.held, r.of))
 			r.issuers[key] = entry{c, old.issuer}
 		}
 		return old.issuer, nil
@@ -37,7 +37,7 @@ func (r *Registry) Get(key string, c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	created.gate.setLimits(c.part(r.held, r.of))
+	created.setLimits(c.part(r.held, r.of))
 	if known {
 		old.issuer.close()
 	}
@@ -52,7 +52,7 @@ func (r *Registry) SetShare(held, of int) {
 	defer r.mu.Unlock()
 	r.held, r.of = held, of
 	for _, e := range r.issuers {
-		e.issuer.gate.setLimits(e.config.part(held, of))
+		e.issuer.setLimits(e.config.part(held, of))
 	}
 }
 
