@@ -16,11 +16,15 @@ import (
 // logIn makes an app password, in an order that survives a crash at any point: the intent is kept, then the login is
 // sent, then the answer is kept, and nothing else is done before that. What was begun is finished also when the operator
 // is being stopped.
-func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (*minted, error) {
-	nc, err := r.cloud(ctx, g, string(g.grant.Spec.Nextcloud.URL))
-	if err != nil {
-		return nil, err
-	}
+func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (m *minted, err error) {
+	err = r.atNextcloud(ctx, g, string(g.grant.Spec.Nextcloud.URL), func(ctx context.Context, nc nextcloud.Client) error {
+		m, err = r.logInAt(ctx, g, nc)
+		return err
+	})
+	return m, err
+}
+
+func (r *GrantReconciler) logInAt(ctx context.Context, g *gathered, nc nextcloud.Client) (*minted, error) {
 	s := g.past.session
 	name, at := appPasswordName(g, g.now)
 	s.Login = &offline.Login{Content: g.loginContent(), Name: name, At: at}

@@ -149,13 +149,13 @@ func (r *GrantReconciler) retire(ctx context.Context, g *gathered) {
 
 // deleteAppPassword ends one at the Nextcloud that made it. One that does not let it in has ended it already.
 func (r *GrantReconciler) deleteAppPassword(ctx context.Context, g *gathered, p *offline.AppPassword) error {
-	nc, err := r.cloud(ctx, g, p.URL)
-	if err != nil {
-		return err
-	}
-	err = nc.Delete(ctx, nextcloud.AppPassword{User: p.User, Name: p.Name, Password: p.Password})
+	err := r.atNextcloud(ctx, g, p.URL, func(ctx context.Context, nc nextcloud.Client) error {
+		return nc.Delete(ctx, nextcloud.AppPassword{User: p.User, Name: p.Name, Password: p.Password})
+	})
 	failed, ok := errors.AsType[*nextcloud.Error](err)
 	switch {
+	case err != nil && !ok:
+		return err
 	case !ok || failed.Reason == nextcloud.ReasonRejected:
 		return nil
 	default:

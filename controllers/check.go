@@ -36,41 +36,62 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 	ctx, end := stage.Begin(ctx, stage.Check)
 	defer func() { end(verdictError(v, err)) }()
 	c := g.grant.Spec.Nextcloud
-	nc, err := r.cloud(ctx, g, string(c.URL))
+	hints := hintsFor(g, m)
+	var verdict nextcloud.Verdict
+	err = r.atNextcloud(ctx, g, string(c.URL), func(ctx context.Context, nc nextcloud.Client) error {
+		verdict = nc.Check(ctx, m.token,
+			nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}, hints)
+		if verdict.Outcome == nextcloud.Accepted && len(c.Paths) > 0 {
+			identity := verdict.Identity
+			verdict = nc.CheckPaths(ctx, m.token, identity.User, pathChecks(c.Paths), hints)
+			verdict.Identity = identity
+		}
+		return ctx.Err()
+	})
 	if err != nil {
 		return nil, err
 	}
-	hints := hintsFor(g, m)
-	verdict := nc.Check(ctx, m.token,
-		nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}, hints)
-	if verdict.Outcome == nextcloud.Accepted && len(c.Paths) > 0 {
-		identity := verdict.Identity
-		verdict = nc.CheckPaths(ctx, m.token, identity.User, pathChecks(c.Paths), hints)
-		verdict.Identity = identity
+	return &verdict, nil
+}
+
+// atNextcloud asks a Nextcloud of the grant, when there is a slot for it. While there is none nobody is asked, and the
+// failure is deferred.
+func (r *GrantReconciler) atNextcloud(ctx context.Context, g *gathered, target string, ask func(context.Context, nextcloud.Client) error) error {
+	c, err := r.cloud(ctx, g, target)
+	if err != nil {
+		return err
 	}
-	return &verdict, ctx.Err()
+	release, ok := c.slots.Acquire(r.waiter(g))
+	if !ok {
+		return r.deferred(g, c.slots, "Check deferred: too many requests to %s are still in flight", c.host)
+	}
+	defer release()
+	return r.away(ctx, g, func(ctx context.Context) error {
+		return ask(ctx, nextcloud.Client{URL: target, HTTP: c.http, UserAgent: r.Issuers.UserAgent})
+	})
 }
 
 // cloud gives the connection to a Nextcloud of the grant. Where the authorities are gone with the grant, or the spec has
 // dropped them, what was made there is ended through the connection that it was made with.
-func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string) (nextcloud.Client, error) {
-	c, nc := g.grant.Spec.Nextcloud, nextcloud.Client{URL: target, HTTP: g.past.cloud, UserAgent: r.Issuers.UserAgent}
+func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string) (*nextcloudClient, error) {
+	c, used := g.grant.Spec.Nextcloud, g.past.cloud
 	var ref *v1alpha1.CARef
 	if c != nil {
 		ref = c.CARef
 	}
 	authorities, err := r.Issuers.authorities(ctx, g.grant.Namespace, ref)
-	if nc.HTTP != nil && (c == nil || err != nil && !g.grant.DeletionTimestamp.IsZero()) {
-		return nc, nil
+	if used != nil && (c == nil || err != nil && !g.grant.DeletionTimestamp.IsZero()) {
+		return used, nil
 	}
 	if err != nil {
-		return nextcloud.Client{}, err
+		return nil, err
 	}
-	if nc.HTTP, err = r.nextclouds.client(target, authorities, r.Issuers); err != nil {
-		return nextcloud.Client{}, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
+	found, err := r.nextclouds.client(target, authorities, r.Issuers)
+	if err != nil {
+		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
 	}
-	g.past.cloud = nc.HTTP
-	return nc, nil
+	g.past.cloud = found
+	return found, nil
 }
 
 // hintsFor tells what we know and Nextcloud's uniform 401 does not say.
@@ -94,6 +115,17 @@ func pathChecks(paths []v1alpha1.NextcloudPath) []nextcloud.PathCheck {
 		checks[i] = nextcloud.PathCheck{Path: p.Path, Access: nextcloud.Access(p.Access)}
 	}
 	return checks
+}
+
+// withholds reports whether a token waits until Nextcloud was asked about it: the first one under Enforce, and one of
+// another identity. A refresh of what is held does not wait.
+func (g *gathered) withholds(m *minted) bool {
+	if c := g.grant.Spec.Nextcloud; c == nil || c.Policy == v1alpha1.PolicyWarn {
+		return false
+	}
+	held := g.record
+	return held == nil || held.Inputs != m.record.Inputs || held.Token.Subject != m.record.Token.Subject ||
+		held.Token.Username != m.record.Token.Username || !slices.Equal(held.Token.Audience, m.record.Token.Audience)
 }
 
 // rejects says that a verdict keeps a new token out of the Secret.

@@ -22,6 +22,8 @@ type failure struct {
 	retryAfter time.Duration
 	// notAsked says that the issuer was not even asked, because it is believed to be down.
 	notAsked bool
+	// deferred says that nobody was asked, because of our own limits. It is no failure of the grant.
+	deferred bool
 }
 
 // Outcome is the reason, for metrics and traces.
@@ -42,6 +44,12 @@ func asFailure(err error) (*failure, error) {
 		return &failure{reason: k.Reason, message: k.Error(), retryAfter: k.RetryAfter, notAsked: issuer.NotAsked(err)}, nil
 	}
 	return nil, err
+}
+
+// isDeferred reports whether an error says that nobody was asked because of our own limits.
+func isDeferred(err error) bool {
+	f, ok := errors.AsType[*failure](err)
+	return ok && f.deferred
 }
 
 func (f *failure) stalled() bool { return plan.HandlingOf(f.reason) == plan.Stalled }

@@ -52,8 +52,11 @@ type gathered struct {
 	login   *accountLogin
 	refused *failure
 
-	// left gives back the turn at the issuer.
-	left func()
+	// left gives back the slot of the issuer, release the outbound one. queuedAt is where there was none, and away says
+	// that no worker is held.
+	left, release func()
+	queuedAt      queuedAt
+	away          bool
 
 	// verdict is what Nextcloud has said in this reconcile about the token in the Secret; the status does not know yet.
 	verdict *nextcloud.Verdict

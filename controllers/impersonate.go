@@ -175,7 +175,9 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 	}
 	a, err := r.accessTo(ctx, g, s.Issuer, s.ClientID, s.access)
 	if err == nil {
-		err = a.conn.Revoke(ctx, a.client, s.RefreshToken, keycloak.TokenTypeHintRefreshToken)
+		err = r.away(ctx, g, func(ctx context.Context) error {
+			return a.conn.Revoke(ctx, a.client, s.RefreshToken, keycloak.TokenTypeHintRefreshToken)
+		})
 	}
 	return annotate(err, "the session of the user who logged in (to end it at Keycloak: Users, Sessions, Revoke)")
 }
@@ -184,7 +186,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 func (r *GrantReconciler) logout(ctx context.Context, g *gathered, s *session) error {
 	a, err := r.accessTo(ctx, g, s.Issuer, s.ClientID, s.access)
 	if err == nil {
-		err = a.conn.Logout(ctx, a.client, s.RefreshToken)
+		err = r.away(ctx, g, func(ctx context.Context) error { return a.conn.Logout(ctx, a.client, s.RefreshToken) })
 	}
 	return annotate(err, theSession(s.User))
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/granttype"
+	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/keycloak"
 )
@@ -46,7 +47,13 @@ type IssuerReconciler struct {
 	New func() client.Object
 
 	discoveries rates
+	// slots are those of all discoveries.
+	slots *limit.Limiter
 }
+
+// discoveryLimits bound the discoveries that are under way. Each has a worker of its own: an issuer that hangs delays those
+// of its own namespace at most.
+var discoveryLimits = limit.Limits{Slots: 64, Most: 8, Share: true}
 
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers;clustertokenissuers,verbs=list;watch
 // +kubebuilder:rbac:groups=tokengrant.dev,resources=tokenissuers/status;clustertokenissuers/status,verbs=patch
@@ -65,6 +72,11 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	defer end(true)
 	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	view := r.Issuers.view(object)
+	release, ok := r.slots.Acquire(limit.Waiter{Key: view.key(), Namespace: view.namespace, Call: func() { r.Issuers.recovery.discover(view) }})
+	if !ok {
+		return ctrl.Result{RequeueAfter: queuedRetry}, nil
+	}
+	defer release()
 	now := r.Clock.Now()
 	provider, err := r.discover(ctx, view)
 	failed, err := asFailure(err)
@@ -186,7 +198,7 @@ func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cac
 		WatchesRawSource(metadataSource(metadata, kindSecret, r.issuersReferringTo)).
 		WatchesRawSource(metadataSource(metadata, kindConfigMap, r.issuersReferringTo)).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{RateLimiter: backoff()})
+		WithOptions(controller.Options{RateLimiter: backoff(), MaxConcurrentReconciles: discoveryLimits.Slots})
 	return r.Shards.complete(building, r, r.kind(), r.all)
 }
 

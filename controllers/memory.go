@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +25,8 @@ type remembered struct {
 	uid types.UID
 	// minted is the newest token, with what it was minted from: published, or to be published when writing failed.
 	minted *minted
-	// keptOut is a token that Nextcloud rejects because it does not know its key yet.
+	// keptOut is a token that Nextcloud rejects because it does not know its key yet, or a first one that it could not be
+	// asked about yet.
 	keptOut *minted
 	// written is the resourceVersion of the Secret as we wrote it, sessionWritten that of the session's.
 	written, sessionWritten string
@@ -39,7 +39,7 @@ type remembered struct {
 	// login is that of an app password, as it was read last; cloud the connection that was used for it, and
 	// retireAfter the end of the pause after a deletion that failed.
 	login       *accountLogin
-	cloud       *http.Client
+	cloud       *nextcloudClient
 	retireAfter time.Time
 	// failure is the latest failed attempt, began when it did, and tried what it was made with: another try with something
 	// new need not wait.
@@ -55,7 +55,7 @@ type remembered struct {
 	unsaved *outcome
 	// unnudged says why the pods were not nudged at the latest publish.
 	unnudged string
-	// parked says that the issuer had no turn the last time.
+	// parked says that there was no slot the last time.
 	parked bool
 	// unsettled is the latest check that was no acceptance.
 	unsettled *plan.Failure

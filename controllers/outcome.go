@@ -32,8 +32,9 @@ type outcome struct {
 	// verdict is what Nextcloud said now about the token in the Secret, or about the first one, that it kept out;
 	// nil when it was not asked.
 	verdict *nextcloud.Verdict
-	// parked says that the issuer has no turn for the grant yet.
-	parked bool
+	// parked says that the grant waits for a slot, deferred what it could not do without one.
+	parked   bool
+	deferred string
 }
 
 // maxGroups is how many groups a status shows. All of them count.
@@ -189,6 +190,8 @@ func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1
 		return metav1.ConditionFalse, s.LastAttempt.Reason, failing
 	case o.unusableReason == v1alpha1.ReasonTokenExpired:
 		return metav1.ConditionFalse, v1alpha1.ReasonTokenExpired, "The token has expired; a new one is due."
+	case o.deferred != "":
+		return metav1.ConditionFalse, v1alpha1.ReasonPending, o.deferred + "."
 	default:
 		return metav1.ConditionFalse, v1alpha1.ReasonPending, fmt.Sprintf("No %s has been %s yet.", w.thing, w.made)
 	}

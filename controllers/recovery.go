@@ -36,14 +36,17 @@ func newRecovery() *recovery {
 func (r *recovery) turned(view issuerView, news issuer.News) {
 	switch news {
 	case issuer.Down:
-		send(r.issuers[view.kind], view.object)
+		r.discover(view)
 	case issuer.Doubtful:
 		send(r.tries, view.object)
 	case issuer.Back:
-		send(r.issuers[view.kind], view.object)
+		r.discover(view)
 		send(r.grants, view.object)
 	}
 }
+
+// discover has an issuer looked at.
+func (r *recovery) discover(view issuerView) { send(r.issuers[view.kind], view.object) }
 
 func send(to chan<- event.GenericEvent, object client.Object) {
 	select {

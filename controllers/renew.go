@@ -10,7 +10,11 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 	m := g.unpublished()
 	if m == nil {
 		var err error
-		if m, err = r.obtain(ctx, g, out); err != nil {
+		err = r.away(ctx, g, func(ctx context.Context) error {
+			m, err = r.obtain(ctx, g, out)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -34,7 +38,13 @@ func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome)
 		}
 	}
 	verdict, err := r.checkMinted(ctx, g, m)
-	if err != nil {
+	switch {
+	case isDeferred(err) && !g.withholds(m):
+		verdict = nil // What is held goes on. The check stays due.
+	case isDeferred(err):
+		g.past.keptOut = m
+		return nil, err
+	case err != nil:
 		return nil, err
 	}
 	g.past.keptOut = nil

@@ -88,7 +88,9 @@ func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) erro
 	issuedBy, _ := claims(m.token)["iss"].(string)
 	a, err := r.accessTo(ctx, g, issuedBy, m.record.Token.ClientID, m.access)
 	if err == nil {
-		err = a.conn.Revoke(ctx, a.client, m.token, keycloak.TokenTypeHintAccessToken)
+		err = r.away(ctx, g, func(ctx context.Context) error {
+			return a.conn.Revoke(ctx, a.client, m.token, keycloak.TokenTypeHintAccessToken)
+		})
 	}
 	return annotate(err, theToken(&m.record))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tokengrant/tokengrant/internal/cluster"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/shard"
@@ -94,17 +95,18 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
 		Keys: o.EncryptionKeys, Imports: o.ImportKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
-		Shards: shards, APIAudiences: audiences,
+		Shards: shards, APIAudiences: audiences, workers: newWorkers(o.Concurrency), outbound: limit.New(now, outboundLimits),
 	}
-	working := controller.Options{MaxConcurrentReconciles: o.Concurrency, RateLimiter: backoff(), NewQueue: newFairQueue}
+	working := controller.Options{MaxConcurrentReconciles: o.Concurrency + outboundLimits.Slots, RateLimiter: backoff(), NewQueue: newFairQueue}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}
+	discoveries := limit.New(now, discoveryLimits)
 	for _, create := range []func() client.Object{
 		func() client.Object { return &v1alpha1.TokenIssuer{} },
 		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
 	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/cluster"
+	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/nextcloud"
@@ -46,6 +47,10 @@ type GrantReconciler struct {
 	// APIAudiences are those for which no ServiceAccount token is requested.
 	APIAudiences cluster.APIAudiences
 
+	// workers bound how many grants are worked on at once; those that wait for a server do not count.
+	workers workers
+	// outbound are the slots of those that wait for servers.
+	outbound   *limit.Limiter
 	memory     memory
 	nextclouds nextcloudClients
 	queue      queue
@@ -62,6 +67,8 @@ type GrantReconciler struct {
 
 // Reconcile brings one grant to what its spec asks for; see the package's story.
 func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	r.workers.begin()
+	defer r.workers.end()
 	var grant v1alpha1.TokenGrant
 	if err := r.Get(ctx, request.NamespacedName, &grant); err != nil {
 		r.forget(request.NamespacedName)
@@ -168,16 +175,19 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
 	switch {
 	case missing != nil:
-	case decision.Mint && !r.turn(g):
+	case (decision.Mint || decision.Check) && !r.admit(g, decision):
 		out.parked = true
 	case decision.Mint:
-		defer g.leave()
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.renew))
 	case decision.Check:
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.recheck))
 	}
+	g.releaseAll()
 	if err != nil {
 		return outcome{}, 0, err
+	}
+	if out.failed != nil && out.failed.deferred {
+		out.failed, out.parked, out.deferred = nil, true, out.failed.message
 	}
 	began := g.now
 	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
@@ -197,7 +207,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	}
 	switch {
 	case out.parked:
-		wait = sooner(wait, g.lookAgain())
+		wait = sooner(wait, g.askAgainAfter())
 	case decision.Mint: // What has failed need not wait: the issuer has come back meanwhile.
 		wait = time.Second
 	}
