@@ -109,6 +109,9 @@ func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
 	if realm == "dead" {
 		panic(http.ErrAbortHandler)
 	}
+	if attack(w, r, realm) {
+		return
+	}
 	id, secret, _ := r.BasicAuth()
 	if secret != clientSecret {
 		e.refused.Add(1)

@@ -55,6 +55,7 @@ var scenarios = []scenario{
 	{name: "outage", run: outage},
 	{name: "overload", run: overload},
 	{name: "neighbours", run: neighbours},
+	{name: "attackers", run: attacked},
 	{name: "keycloak", run: realKeycloak},
 	{name: "writes", run: writes, onlyNamed: true},
 }
