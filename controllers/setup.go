@@ -101,15 +101,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}
-	discoveries := limit.New(now, discoveryLimits)
-	for _, create := range []func() client.Object{
-		func() client.Object { return &v1alpha1.TokenIssuer{} },
-		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
-	} {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: now, Metrics: o.Metrics, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
-		if err := r.SetupWithManager(mgr, metadata); err != nil {
-			return fmt.Errorf("setting up %T: %w", create(), err)
-		}
+	if err := setupIssuers(mgr, issuers, metadata, shards, o.Metrics); err != nil {
+		return err
 	}
 	if shards != nil {
 		shards.OnLoss(grants.forgetShard)
@@ -118,6 +111,21 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue, Issuers: issuers})
+}
+
+// setupIssuers registers the controllers of both kinds of issuers, which share the slots of discoveries.
+func setupIssuers(mgr ctrl.Manager, issuers *Issuers, metadata cache.Cache, shards *Shards, m *metrics.Recorder) error {
+	discoveries := limit.New(issuers.Clock, discoveryLimits)
+	for _, create := range []func() client.Object{
+		func() client.Object { return &v1alpha1.TokenIssuer{} },
+		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
+	} {
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: issuers.Clock, Metrics: m, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
+		if err := r.SetupWithManager(mgr, metadata); err != nil {
+			return fmt.Errorf("setting up %T: %w", create(), err)
+		}
+	}
+	return nil
 }
 
 // maxBackoff bounds the pause before what has failed at the API server is tried again. The workqueue's own bound is a quarter
