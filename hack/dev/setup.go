@@ -133,7 +133,7 @@ func (s *setup) startOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack.Sayf(ctx, "the CRDs, the namespace %s and config/rbac are installed", stack.OperatorNamespace)
+	stack.Sayf(ctx, "the CRDs, the namespace %s, config/rbac and config/operator-policy are installed", stack.OperatorNamespace)
 	s.operator, err = stack.StartOperator(ctx, stack.OperatorOptions{Place: s.place(operator), Kubeconfig: kubeconfig})
 	return err
 }

@@ -1,5 +1,5 @@
 // Command manifests writes what the Helm chart and the kustomize overlays take from config/: the CRDs, the admission
-// policy, and the operator's permissions, split by where they must be given. `make manifests` runs it after
+// policies, and the operator's permissions, split by where they must be given. `make manifests` runs it after
 // controller-gen, so a marker in the code reaches every way to install.
 package main
 
@@ -36,6 +36,9 @@ func run() error {
 		return err
 	}
 	if err := copyInto("charts/tokengrant/files", "config/admission/policy.yaml"); err != nil {
+		return err
+	}
+	if err := copyInto("charts/tokengrant/files/operator-policy", "config/operator-policy/policy_*.yaml"); err != nil {
 		return err
 	}
 	var role rbacv1.ClusterRole

@@ -17,10 +17,10 @@ const (
 )
 
 // InstallOperator installs what config/default does besides the CRDs and the
-// Deployment: the namespace and the permissions. It returns how to use the API
+// Deployment: the namespace, the permissions and the policies that bound them. It returns how to use the API
 // as the operator's service account, as ServiceAccount does.
 func (c *ControlPlane) InstallOperator(ctx context.Context) (*rest.Config, string, error) {
-	for _, what := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}} {
+	for _, what := range [][]string{{"-f", "config/manager/namespace.yaml"}, {"-k", "config/rbac"}, {"-k", "config/operator-policy"}} {
 		if _, err := c.Kubectl(ctx, nil, append([]string{"apply"}, what...)...); err != nil {
 			return nil, "", err
 		}

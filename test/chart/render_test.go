@@ -172,7 +172,7 @@ func TestWatchedNamespacesNeedNoSecretsElsewhere(t *testing.T) {
 	if diff := cmp.Diff(want, cluster); diff != "" {
 		t.Errorf("in the whole cluster (-want +got)\n%s", diff)
 	}
-	binding := one[*admissionv1.ValidatingAdmissionPolicyBinding](t, template(t, "watchNamespaces={apps}", "admissionPolicy.enabled=true"))
+	binding := one[*admissionv1.ValidatingAdmissionPolicyBinding](t, template(t, "watchNamespaces={apps}", "admissionPolicy.enabled=true", "operatorPolicy.enabled=false"))
 	if got := binding.Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Values; !slices.Equal(got, []string{"apps"}) {
 		t.Errorf("the admission policy is for %v", got)
 	}
