@@ -182,7 +182,7 @@ func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
 
 // gatherClient finds out as which client to authenticate, and whether the grant may.
 func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
-	account, namespace, err := g.account()
+	account, _, err := g.account()
 	if err != nil {
 		return err
 	}
@@ -191,12 +191,24 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	if err := r.Issuers.allows(ctx, g.issuer, g.grant); err != nil {
 		return err
 	}
+	if err := r.gatherCredential(ctx, g); err != nil {
+		return err
+	}
+	return r.gatherSubject(ctx, g)
+}
+
+// gatherCredential reads all that the client authenticates with: what is minted must be ended in the same way.
+func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) error {
+	account, namespace, err := g.account()
+	if err != nil {
+		return err
+	}
 	c, err := r.authenticate(ctx, g, account, namespace)
 	if err != nil {
 		return err
 	}
-	g.auth, g.certificate, g.inputs.Credential = c.auth, c.certificate, c.version
-	return r.gatherSubject(ctx, g)
+	g.clientID, g.auth, g.certificate, g.inputs.Credential = account.ClientID, c.auth, c.certificate, c.version
+	return nil
 }
 
 // account is the client that a grant authenticates as, and the namespace of what that refers to.

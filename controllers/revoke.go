@@ -53,16 +53,9 @@ func (r *GrantReconciler) presentAccess(ctx context.Context, g *gathered) (*acce
 	if g.conn, err = r.Issuers.connect(ctx, g.issuer); err != nil {
 		return nil, err
 	}
-	account, namespace, err := g.account()
-	if err != nil {
+	if err := r.gatherCredential(ctx, g); err != nil {
 		return nil, err
 	}
-	g.clientID = account.ClientID
-	c, err := r.authenticate(ctx, g, account, namespace)
-	if err != nil {
-		return nil, err
-	}
-	g.auth, g.inputs.Credential = c.auth, c.version
 	return g.access(), nil
 }
 

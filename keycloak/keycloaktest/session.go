@@ -235,3 +235,9 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, _ Answer) {
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusOK)
 }
+
+// Revoked reports whether an access token of the server was revoked, or its session has ended.
+func (s *Server) Revoked(token string) bool {
+	_, claims, err := unverified(token)
+	return err == nil && s.isRevoked(claims)
+}

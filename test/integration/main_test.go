@@ -35,6 +35,8 @@ var (
 var cluster struct {
 	admin    client.WithWatch
 	operator *rest.Config
+	// administrator may do everything.
+	administrator *rest.Config
 	// url is the API server's, which is the issuer of ServiceAccount tokens; caFile what signed its certificate.
 	url, caFile string
 }
@@ -83,7 +85,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 			}
 		}
 	}()
-	cluster.url, cluster.caFile = plane.URL, plane.CAFile
+	cluster.url, cluster.caFile, cluster.administrator = plane.URL, plane.CAFile, plane.Config
 	if cluster.admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: stack.Scheme()}); err != nil {
 		return 1, err
 	}
