@@ -112,6 +112,10 @@ func noAnswer(op string, err error) *Error {
 	default:
 		e.Description, e.Hint = describe(err)
 	}
+	if large, is := errors.AsType[*httpclient.RequestTooLargeError](err); is {
+		e.Reason = ReasonRequestRefused
+		e.Description, e.Hint = large.Error(), "use a shorter secret or token"
+	}
 	if refused, is := errors.AsType[*httpclient.CertificateRefusedError](err); is {
 		e.Description, e.Hint = "the issuer ended the TLS handshake: "+refused.Alert.Error(), wantsCertificateHint
 		if op != opDiscovery && op != opVerify { // those two are asked for without a certificate

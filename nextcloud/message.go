@@ -95,6 +95,9 @@ func unsent(q question, err error) Verdict {
 			return verdict(Unknown, ReasonInvalid, "%s: %v: correct nextcloud.url", q.host, refusal)
 		}
 	}
+	if large, is := errors.AsType[*httpclient.RequestTooLargeError](err); is {
+		return verdict(Rejected, ReasonRejected, "%v: remove claims from the %s, such as groups and roles", large, q.hints.what())
+	}
 	return unreachable(q, err)
 }
 

@@ -32,6 +32,9 @@ func (p *policy) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		err = p.refuse(req.URL, proxy != nil)
 	}
+	if err == nil {
+		err = checkSize(req)
+	}
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
