@@ -37,6 +37,20 @@ type assertion struct {
 	version string
 }
 
+// gatherCredential reads all that the client authenticates with: what is minted must be ended in the same way.
+func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) error {
+	account, namespace, err := g.account()
+	if err != nil {
+		return err
+	}
+	c, err := r.authenticate(ctx, g, account, namespace)
+	if err != nil {
+		return err
+	}
+	g.clientID, g.auth, g.certificate, g.inputs.Credential = account.ClientID, c.auth, c.certificate, c.version
+	return nil
+}
+
 // authenticate is the closed list of the ways in which a client can authenticate. What it refers to is in one namespace.
 func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account *v1alpha1.ServiceAccount, namespace string) (credential, error) {
 	switch {

@@ -197,20 +197,6 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 	return r.gatherSubject(ctx, g)
 }
 
-// gatherCredential reads all that the client authenticates with: what is minted must be ended in the same way.
-func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) error {
-	account, namespace, err := g.account()
-	if err != nil {
-		return err
-	}
-	c, err := r.authenticate(ctx, g, account, namespace)
-	if err != nil {
-		return err
-	}
-	g.clientID, g.auth, g.certificate, g.inputs.Credential = account.ClientID, c.auth, c.certificate, c.version
-	return nil
-}
-
 // account is the client that a grant authenticates as, and the namespace of what that refers to.
 func (g *gathered) account() (*v1alpha1.ServiceAccount, string, error) {
 	if own := g.grant.Spec.ServiceAccount; own != nil {
