@@ -153,6 +153,9 @@ func parseKey(text string) (jose.JSONWebKey, error) {
 	if text == "" {
 		return jose.JSONWebKey{}, errors.New("the private key is empty")
 	}
+	if len(text) > maxKeyBytes {
+		return jose.JSONWebKey{}, fmt.Errorf("the private key is %d bytes, and at most %d are read: an RSA key of %d bits is shorter", len(text), maxKeyBytes, maxRSABits)
+	}
 	if strings.HasPrefix(text, "{") {
 		var key jose.JSONWebKey
 		if json.Unmarshal([]byte(text), &key) != nil || !key.Valid() {
@@ -186,6 +189,10 @@ func parseKey(text string) (jose.JSONWebKey, error) {
 	return jose.JSONWebKey{}, errors.New("the private key is neither PEM nor a JWK")
 }
 
+// maxKeyBytes bounds a private key as PEM, its certificate beside it, or as JWK: to check an RSA key takes time that grows
+// with the third power of its length.
+const maxKeyBytes = 16 << 10
+
 // checkKey says why a key cannot sign with an algorithm (RFC 7518 §3.3 to §3.5).
 func checkKey(key jose.JSONWebKey, algorithm string) error {
 	if key.Algorithm != "" && key.Algorithm != algorithm {
@@ -201,6 +208,8 @@ func checkKey(key jose.JSONWebKey, algorithm string) error {
 		switch {
 		case !isRSA:
 			return errors.New(algorithm + " needs an RSA key, and this is another kind")
+		case public.N.BitLen() > maxRSABits:
+			return fmt.Errorf("%s takes an RSA key of at most %d bits, and this has %d", algorithm, maxRSABits, public.N.BitLen())
 		case public.N.BitLen() < minRSABits:
 			return fmt.Errorf("%s needs an RSA key of at least %d bits, and this has %d", algorithm, minRSABits, public.N.BitLen())
 		}

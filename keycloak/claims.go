@@ -56,7 +56,7 @@ func parseClaims(payload []byte) (*Claims, error) {
 	c := &Claims{}
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.UseNumber()
-	if d.Decode(&c.All) != nil || c.All == nil {
+	if tooDeep(payload) || d.Decode(&c.All) != nil || c.All == nil {
 		return nil, malformed("the token's claims are no JSON object", "look at the issuer")
 	}
 	var wrong string // the first claim of a wrong type

@@ -2,6 +2,7 @@ package keycloak
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -16,27 +17,39 @@ const maxText = 200
 // tokenLike matches JWTs and their parts, and any run of base64url that is too long for a name.
 var tokenLike = regexp.MustCompile(`eyJ[\w.-]{6,}|[\w+/=-]{64,}`)
 
+// maxRaw is how many bytes of a server's own words are looked at. Of longer ones nothing is shown: a part of a secret could
+// be left at a cut.
+const maxRaw = 8 << 10
+
 // cleaner makes a server's words fit to be shown. It knows the secrets the request carried.
-type cleaner struct{ secrets []string }
+type cleaner struct{ secrets *strings.Replacer }
 
 // newCleaner takes the values a server may echo: as they are, form-urlencoded, and within a Basic header.
 func newCleaner(clientID string, secrets ...string) cleaner {
-	var c cleaner
+	var pairs []string
 	for _, s := range secrets {
 		if s == "" {
 			continue
 		}
 		escaped := url.QueryEscape(s)
 		basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(clientID) + ":" + escaped))
-		c.secrets = append(c.secrets, basic, escaped, s)
+		for _, form := range []string{basic, escaped, s} {
+			pairs = append(pairs, form, sensitive.Redacted)
+		}
 	}
-	return c
+	if pairs == nil {
+		return cleaner{}
+	}
+	return cleaner{strings.NewReplacer(pairs...)}
 }
 
 // text returns s on one line, printable, without secrets or what looks like a token, at most maxText characters long.
 func (c cleaner) text(s string) string {
-	for _, secret := range c.secrets {
-		s = strings.ReplaceAll(s, secret, sensitive.Redacted)
+	if len(s) > maxRaw {
+		return fmt.Sprintf("a text of %d bytes, which is not shown", len(s))
+	}
+	if c.secrets != nil {
+		s = c.secrets.Replace(s) // At once: the word for one secret may hold another.
 	}
 	s = tokenLike.ReplaceAllString(s, sensitive.Redacted)
 	s = strings.Map(func(r rune) rune {

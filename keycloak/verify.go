@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,31 +31,16 @@ const maxSkew = 60 * time.Second
 // many calls wait for are one request, which no caller's context cancels.
 type Verifier struct {
 	issuer string
-	keys   *oidc.RemoteKeySet
+	keys   *keySet
 }
 
 // NewVerifier returns a Verifier for the issuer. It sends nothing yet.
 func NewVerifier(p *Provider, hc *http.Client) *Verifier {
-	keysClient := withReader(hc, opVerify, func(op string, resp *http.Response, body []byte) ([]byte, error) {
-		body, err := documentOnly(op, resp, body)
-		if err != nil {
-			return nil, err
-		}
-		var set struct{ Keys []json.RawMessage }
-		if json.Unmarshal(body, &set) != nil || set.Keys == nil {
-			return nil, &Error{
-				Op: op, Reason: ReasonIssuerUnreachable, Status: resp.StatusCode,
-				Description: "the answer is no JSON Web Key Set", Hint: "look at what answers at the issuer's jwks_uri",
-			}
-		}
-		return body, nil
-	})
+	keysClient := withReader(hc, opVerify, isKeySet)
 	if keysClient.Timeout == 0 {
 		keysClient.Timeout = keysTimeout
 	}
-	// go-oidc takes the client out of this context and never waits for its end.
-	ctx := oidc.ClientContext(context.Background(), keysClient) //nolint:forbidigo // carries the client only
-	return &Verifier{issuer: p.Issuer, keys: oidc.NewRemoteKeySet(ctx, p.JWKSURI)}
+	return &Verifier{issuer: p.Issuer, keys: &keySet{url: p.JWKSURI, client: keysClient}}
 }
 
 // Expect is what a token has to be.
@@ -84,15 +70,15 @@ type Expect struct {
 func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect) (_ *Claims, err error) {
 	ctx, end := stage.Begin(ctx, opVerify)
 	defer func() { end(err) }()
-	header, err := parseHeader(token.Reveal())
+	signed, err := parseSigned(token.Reveal())
 	if err != nil {
 		return nil, err
 	}
-	payload, err := v.signedPayload(ctx, token.Reveal())
+	payload, err := v.signedPayload(ctx, signed)
 	if err != nil {
 		return nil, err
 	}
-	return v.judge(payload, header.KeyID, e)
+	return v.judge(payload, signed.Signatures[0].Header.KeyID, e)
 }
 
 // judge reads claims whose signature is good.
@@ -110,9 +96,12 @@ func (v *Verifier) judge(payload []byte, keyID string, e Expect) (*Claims, error
 	return claims, nil
 }
 
-// parseHeader tells the forms apart that cannot be verified, and says why.
-func parseHeader(token string) (jose.Header, error) {
-	var none jose.Header
+// parseSigned tells the forms apart that cannot be verified, and says why.
+func parseSigned(token string) (*jose.JSONWebSignature, error) {
+	if len(token) > maxTokenBytes {
+		return nil, malformed(fmt.Sprintf("the token is %d bytes, and at most %d are verified", len(token), maxTokenBytes),
+			"remove mappers from the client's scopes that put much into its tokens, such as all roles and groups")
+	}
 	parts := strings.Split(token, ".")
 	allowed := make([]jose.SignatureAlgorithm, len(algorithms))
 	for i, a := range algorithms {
@@ -122,27 +111,27 @@ func parseHeader(token string) (jose.Header, error) {
 	isJOSE := err == nil && json.Valid(head)
 	switch {
 	case len(parts) == 5 && isJOSE:
-		return none, malformed("the token is encrypted (JWE)", `switch off "Access token encryption" for the client: what is in it cannot be verified, here or by the application`)
+		return nil, malformed("the token is encrypted (JWE)", `switch off "Access token encryption" for the client: what is in it cannot be verified, here or by the application`)
 	case len(parts) != 3 || !isJOSE:
-		return none, malformed("the token is opaque, not a JWT", "make the issuer give out JWT access tokens (RFC 9068): switch off opaque, or reference, tokens for this client")
+		return nil, malformed("the token is opaque, not a JWT", "make the issuer give out JWT access tokens (RFC 9068): switch off opaque, or reference, tokens for this client")
 	}
 	jws, err := jose.ParseSignedCompact(token, allowed)
 	var algorithm *jose.ErrUnexpectedSignatureAlgorithm
 	switch {
 	case errors.As(err, &algorithm):
-		return none, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which the issuer's public keys cannot prove",
+		return nil, notVerified("the token is signed with "+cleaner{}.text(string(algorithm.Got))+", which the issuer's public keys cannot prove",
 			`set "Access token signature algorithm" of the client to one of `+strings.Join(algorithms, ", "))
 	case err != nil, slices.ContainsFunc(parts, isNotBase64URL),
 		strings.ContainsAny(token, "\r\n"): // encoding/base64 reads over line breaks, an HTTP header does not
-		return none, malformed("the token looks like a JWT and cannot be read", "look at the issuer")
+		return nil, malformed("the token looks like a JWT and cannot be read", "look at the issuer")
 	}
 	header := jws.Signatures[0].Header
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "", "jwt", "at+jwt":
-		return header, nil
+		return jws, nil
 	}
-	return none, malformed("the token's header says typ "+cleaner{}.text(typ), "only access tokens (JWT, at+jwt) can be published")
+	return nil, malformed("the token's header says typ "+cleaner{}.text(typ), "only access tokens (JWT, at+jwt) can be published")
 }
 
 // isNotBase64URL refuses what only a lenient reader takes for base64url (RFC 7515 §2): go-jose verifies what it has encoded
@@ -152,36 +141,20 @@ func isNotBase64URL(part string) bool {
 	return err != nil
 }
 
-// signedPayload returns the claims once their signature is good. Everything else is left to the checks of this
-// package, because go-oidc's verifier is one for ID tokens and its errors have no types.
-func (v *Verifier) signedPayload(ctx context.Context, token string) ([]byte, error) {
-	var payload []byte
-	var keyErr error
-	keys := keySetFunc(func(ctx context.Context, jwt string) ([]byte, error) {
-		payload, keyErr = v.keys.VerifySignature(ctx, jwt)
-		return payload, keyErr
-	})
-	_, err := oidc.NewVerifier(v.issuer, keys, &oidc.Config{
-		SupportedSigningAlgs: algorithms, SkipClientIDCheck: true, SkipExpiryCheck: true, SkipIssuerCheck: true,
-	}).Verify(ctx, token)
+// signedPayload returns the claims once their signature is good.
+func (v *Verifier) signedPayload(ctx context.Context, token *jose.JSONWebSignature) ([]byte, error) {
+	payload, err := v.keys.payload(ctx, token)
 	var known *Error
 	switch {
-	case errors.As(keyErr, &known):
+	case err == nil:
+		return payload, nil
+	case errors.As(err, &known):
 		return nil, known
-	case errors.Is(keyErr, context.Canceled), errors.Is(keyErr, context.DeadlineExceeded):
-		return nil, noAnswer(opVerify, keyErr)
-	case keyErr != nil:
+	case errors.Is(err, errNoKeyFits):
 		return nil, notVerified("no key of the issuer fits the token's signature", "look whether something between the issuer and this cluster changes tokens, or the issuer URL leads to another Keycloak than its jwks_uri")
-	case err != nil:
-		return nil, malformed("a claim of the token has the wrong type", "look at the protocol mappers of the client")
+	default:
+		return nil, noAnswer(opVerify, err)
 	}
-	return payload, nil
-}
-
-type keySetFunc func(ctx context.Context, jwt string) ([]byte, error)
-
-func (f keySetFunc) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	return f(ctx, jwt)
 }
 
 func (v *Verifier) checkIssuer(c *Claims, _ Expect) error {

@@ -100,7 +100,7 @@ var claimCases = []struct {
 	{"bound by DPoP", func(c map[string]any) { c["typ"] = "DPoP"; c["cnf"] = map[string]any{"jkt": "x"} }, ReasonTokenMalformed, "cnf"},
 	{"bound to a certificate", set("cnf", map[string]any{"x5t#S256": "x"}), ReasonTokenMalformed, "cannot prove possession"},
 	{"typ DPoP without cnf", set("typ", "DPoP"), ReasonTokenMalformed, "DPoP"},
-	{"a username of a megabyte", set("preferred_username", strings.Repeat("x", 1<<20)), ReasonTokenMalformed, "longer than any name"},
+	{"a username of 32 KiB", set("preferred_username", strings.Repeat("x", 32<<10)), ReasonTokenMalformed, "longer than any name"},
 	{"scopes without end", set("scope", strings.Repeat("scope ", 5000)), ReasonTokenMalformed, "longer than any name"},
 	{"a username that is a token", set("preferred_username", "me eyJhbGciOiJSUzI1NiJ9.canary"), ReasonTokenMalformed, "is a token or a secret"},
 	{"the secret of the client as a user", set("sub", "user of canary-secret-4711"), ReasonTokenMalformed, "is a token or a secret"},

@@ -1,0 +1,195 @@
+package keycloak
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
+)
+
+// The bounds of what is verified. An issuer may be a tenant's, and each try of a key costs processor time that no context
+// ends.
+const (
+	// maxTokenBytes bounds a token, maxKeySetBytes a key set.
+	maxTokenBytes  = 64 << 10
+	maxKeySetBytes = 256 << 10
+	// maxKeysTried is how many keys are tried where several fit a token.
+	maxKeysTried = 8
+	// maxRSABits bounds a modulus, beside minRSABits (RFC 7518 §3.3), and maxRSAExponent what it is raised to.
+	maxRSABits     = 8192
+	maxRSAExponent = 1<<31 - 1
+)
+
+// keySet holds the signing keys of an issuer, and fetches them again when none fits a token. Calls at the same time share
+// one request, which no caller's context cancels.
+type keySet struct {
+	url     string
+	client  *http.Client
+	flights singleflight.Group
+
+	mu   sync.Mutex
+	keys []jose.JSONWebKey
+}
+
+var errNoKeyFits = errors.New("no key fits")
+
+// payload returns what a token says, if one of the keys has signed it.
+func (s *keySet) payload(ctx context.Context, token *jose.JSONWebSignature) ([]byte, error) {
+	s.mu.Lock()
+	keys := s.keys
+	s.mu.Unlock()
+	payload, err := verifyWith(keys, token)
+	if err == nil || !errors.Is(err, errNoKeyFits) {
+		return payload, err
+	}
+	flight := s.flights.DoChan("", func() (any, error) { return s.fetch(context.WithoutCancel(ctx)) })
+	select {
+	case landed := <-flight:
+		if landed.Err != nil {
+			return nil, landed.Err
+		}
+		fetched, _ := landed.Val.([]jose.JSONWebKey)
+		return verifyWith(fetched, token)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, http.NoBody)
+	if err != nil {
+		return nil, invalidIssuer("jwks_uri is not a URL", "look at the discovery document")
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, noAnswer(opVerify, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, noAnswer(opVerify, err)
+	}
+	keys := parseKeys(body)
+	s.mu.Lock()
+	s.keys = keys
+	s.mu.Unlock()
+	return keys, nil
+}
+
+// isKeySet refuses an answer that holds no key set, or too large a one.
+func isKeySet(op string, resp *http.Response, body []byte) ([]byte, error) {
+	body, err := documentOnly(op, resp, body)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxKeySetBytes {
+		return nil, &Error{
+			Op: op, Reason: ReasonIssuerInvalid, Status: resp.StatusCode,
+			Description: fmt.Sprintf("the key set is %d bytes, and at most %d are read", len(body), maxKeySetBytes),
+			Hint:        "remove old keys from the realm",
+		}
+	}
+	var set struct{ Keys []json.RawMessage }
+	if tooDeep(body) || json.Unmarshal(body, &set) != nil || set.Keys == nil {
+		return nil, &Error{
+			Op: op, Reason: ReasonIssuerUnreachable, Status: resp.StatusCode,
+			Description: "the answer is no JSON Web Key Set", Hint: "look at what answers at the issuer's jwks_uri",
+		}
+	}
+	return body, nil
+}
+
+// parseKeys reads a key set. A key that cannot be read or used is passed over (RFC 7517 §5).
+func parseKeys(body []byte) (keys []jose.JSONWebKey) {
+	var set struct{ Keys []json.RawMessage }
+	if json.Unmarshal(body, &set) != nil {
+		return nil
+	}
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && sized(key.Key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// sized reports whether arithmetic with a public key is bounded. The curves bound the others.
+func sized(key any) bool {
+	public, isRSA := key.(*rsa.PublicKey)
+	return !isRSA || public.N.BitLen() >= minRSABits && public.N.BitLen() <= maxRSABits && public.E <= maxRSAExponent
+}
+
+// verifyWith tries the keys that fit the header of a token. Where the token names none of them, at most maxKeysTried are
+// tried, and more are refused: which of them has signed is for the issuer to say.
+func verifyWith(keys []jose.JSONWebKey, token *jose.JSONWebSignature) ([]byte, error) {
+	header := token.Signatures[0].Header
+	var fitting []jose.JSONWebKey
+	for _, key := range keys {
+		if fits(key, header) {
+			fitting = append(fitting, key)
+		}
+	}
+	if len(fitting) > maxKeysTried {
+		return nil, notVerified(fmt.Sprintf("%d keys of the issuer fit the token, and at most %d are tried", len(fitting), maxKeysTried),
+			"make the issuer name the signing key in the token's header (kid), and give each key a kid of its own")
+	}
+	for _, key := range fitting {
+		if payload, err := token.Verify(key); err == nil {
+			return payload, nil
+		}
+	}
+	return nil, errNoKeyFits
+}
+
+// fits reports whether a key is of the kind that a token's algorithm needs, and the one that it names.
+func fits(key jose.JSONWebKey, header jose.Header) bool {
+	if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm || key.Use == "enc" {
+		return false
+	}
+	switch key.Key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(header.Algorithm, "RS") || strings.HasPrefix(header.Algorithm, "PS")
+	case *ecdsa.PublicKey:
+		return strings.HasPrefix(header.Algorithm, "ES")
+	case ed25519.PublicKey:
+		return header.Algorithm == string(jose.EdDSA)
+	}
+	return false
+}
+
+// maxDepth bounds how deep JSON of a server is nested.
+const maxDepth = 64
+
+// tooDeep reports whether a JSON text is nested deeper than maxDepth. It counts brackets outside of strings, and leaves
+// everything else to the decoder.
+func tooDeep(text []byte) bool {
+	depth, inString, escaped := 0, false, false
+	for _, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped, inString = c == '\\', c != '"'
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
