@@ -158,6 +158,7 @@ type NamespaceName string
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
 // +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && size(url(self).getHostname()) > 0",message="must be an absolute https URL, such as https://id.example.com/realms/cloud"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]+://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?(/.*)?$')",message="must name a host in letters, digits, - and ., or an address, IPv6 in brackets; with a port if need be, and nothing percent-encoded"
 // +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]+$')",message="must be of printable ASCII characters: write an international host name as its Punycode, xn--…"
 // +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#') && !self.contains('@') && !self.matches('[[:space:][:cntrl:]]')",message="must have no query, fragment, user name or white space"
 type HTTPURL string

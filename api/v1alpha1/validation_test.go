@@ -138,6 +138,8 @@ func TestTokenGrantsThatAreRefused(t *testing.T) {
 		{"a path with an empty name", `{spec: {nextcloud: {paths: [{path: /a//b}]}}}`, "no empty names, backslashes"},
 		{"a path with a backslash", `{spec: {nextcloud: {paths: [{path: '/a\..\b'}]}}}`, "no empty names, backslashes"},
 		{"a path with a line break", `{spec: {nextcloud: {paths: [{path: "/a\nb"}]}}}`, "control characters"},
+		{"a Nextcloud whose host is no text", `{spec: {nextcloud: {url: "https://%ff%fe.example.com/"}}}`, "nothing percent-encoded"},
+		{"a Nextcloud with a zone", `{spec: {nextcloud: {url: "https://[fe80::1%25eth0]/"}}}`, "must name a host in letters"},
 		{"a Nextcloud whose letters look alike", `{spec: {nextcloud: {url: "https://clоud.example.com"}}}`, "printable ASCII"},
 		{"a path from nowhere", `{spec: {nextcloud: {paths: [{path: Notes}]}}}`, "path must begin with /"},
 		{"an unknown access", `{spec: {nextcloud: {paths: [{path: /Notes, access: Delete}]}}}`, `supported values: "Read", "Write"`},

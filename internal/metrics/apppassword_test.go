@@ -23,10 +23,10 @@ func TestAppPasswordsHaveNoExpiry(t *testing.T) {
 	for range 2 { // The second scrape shows that the series of a Nextcloud are kept.
 		text := strings.Join(w.scrape(t), "\n")
 		for part, want := range map[string]bool{
-			"tokengrant_grant_token_expiry_timestamp_seconds{":                                                                           false,
-			"tokengrant_refresh_remaining_seconds_count{":                                                                                false,
-			`tokengrant_grant_refresh_due_timestamp_seconds{name="mcp-sync"`:                                                             true,
-			`tokengrant_tokens_published_total{cause="Due",issuer_kind="Nextcloud",issuer_name="cloud.example.com",issuer_namespace=""}`: true,
+			"tokengrant_grant_token_expiry_timestamp_seconds{":                                                                               false,
+			"tokengrant_refresh_remaining_seconds_count{":                                                                                    false,
+			`tokengrant_grant_refresh_due_timestamp_seconds{name="mcp-sync"`:                                                                 true,
+			`tokengrant_tokens_published_total{cause="Due",issuer_kind="Nextcloud",issuer_name="cloud.example.com",issuer_namespace="apps"}`: true,
 		} {
 			if strings.Contains(text, part) != want {
 				t.Errorf("%s there: %t, want %t", part, !want, want)

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,9 +116,11 @@ func (r *Recorder) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	collectGrants(out, grants, r.clock.Now())
-	for _, i := range issuers {
+	own, rest := split(slices.Clone(issuers), func(i IssuerState) (string, string) { return i.Namespace, i.Name })
+	for _, i := range own {
 		collectIssuer(out, i)
 	}
+	collectOthers(out, rest)
 	r.forgetOthers(issuers, grants)
 	for _, v := range r.vectors() {
 		v.Collect(out)
@@ -127,17 +130,27 @@ func (r *Recorder) Collect(out chan<- prometheus.Metric) {
 func collectGrants(out chan<- prometheus.Metric, grants []v1alpha1.TokenGrant, now time.Time) {
 	type readiness struct{ status, reason string }
 	count, late := map[readiness]int{}, 0
+	list := make([]*v1alpha1.TokenGrant, len(grants))
 	for i := range grants {
 		g := &grants[i]
-		collectGrant(out, g)
+		list[i] = g
 		is := readiness{string(metav1.ConditionUnknown), v1alpha1.ReasonPending}
 		if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady); c != nil {
-			is = readiness{string(c.Status), c.Reason}
+			is = readiness{string(c.Status), label(c.Reason)}
 		}
 		count[is]++
 		if plan.Overdue(g, now) {
 			late++
 		}
+	}
+	own, rest := split(list, func(g *v1alpha1.TokenGrant) (string, string) { return g.Namespace, g.Name })
+	for _, g := range own {
+		issuer := IssuerOf(g)
+		gauge(out, infoDesc, 1, g.Namespace, g.Name, issuer.Kind, issuer.Namespace, label(issuer.Name), strconv.FormatBool(g.Spec.Suspend))
+		collectGrant(out, stateOf(g))
+	}
+	for _, s := range worst(rest) {
+		collectGrant(out, s)
 	}
 	for is, n := range count {
 		gauge(out, grantsDesc, float64(n), is.status, is.reason)
@@ -145,32 +158,53 @@ func collectGrants(out chan<- prometheus.Metric, grants []v1alpha1.TokenGrant, n
 	gauge(out, overdue, float64(late))
 }
 
-func collectGrant(out chan<- prometheus.Metric, g *v1alpha1.TokenGrant) {
-	issuer := IssuerOf(g)
-	gauge(out, infoDesc, 1, g.Namespace, g.Name, issuer.Kind, issuer.Namespace, issuer.Name, strconv.FormatBool(g.Spec.Suspend))
-	s := g.Status
-	gauge(out, readyDesc, number(meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady)), g.Namespace, g.Name)
-	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAccepted); c != nil && c.Status != metav1.ConditionUnknown {
-		gauge(out, acceptedDesc, number(c.Status == metav1.ConditionTrue), g.Namespace, g.Name)
+// state is what the series of a grant tell.
+type state struct {
+	namespace, name string
+	ready           bool
+	failures        int32
+	reason          string
+	// These are absent when nil.
+	accepted, expires, due *float64
+}
+
+func stateOf(g *v1alpha1.TokenGrant) state {
+	s := state{namespace: g.Namespace, name: g.Name, ready: meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionReady)}
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccepted); c != nil && c.Status != metav1.ConditionUnknown {
+		s.accepted = new(number(c.Status == metav1.ConditionTrue))
 	}
-	if s.LastAttempt != nil && s.ConsecutiveFailures > 0 {
-		gauge(out, failuresDesc, float64(s.ConsecutiveFailures), g.Namespace, g.Name, s.LastAttempt.Reason)
+	if last := g.Status.LastAttempt; last != nil && g.Status.ConsecutiveFailures > 0 {
+		s.failures, s.reason = g.Status.ConsecutiveFailures, label(last.Reason)
 	}
-	if s.Token != nil && !s.Token.ExpiresAt.IsZero() { // An app password has no end.
-		gauge(out, expiryDesc, float64(s.Token.ExpiresAt.Unix()), g.Namespace, g.Name)
+	if t := g.Status.Token; t != nil && !t.ExpiresAt.IsZero() { // An app password has no end.
+		s.expires = new(float64(t.ExpiresAt.Unix()))
 	}
-	if s.RefreshAt != nil {
-		gauge(out, dueDesc, float64(s.RefreshAt.Unix()), g.Namespace, g.Name)
+	if at := g.Status.RefreshAt; at != nil {
+		s.due = new(float64(at.Unix()))
+	}
+	return s
+}
+
+func collectGrant(out chan<- prometheus.Metric, s state) {
+	gauge(out, readyDesc, number(s.ready), s.namespace, s.name)
+	for d, value := range map[*prometheus.Desc]*float64{acceptedDesc: s.accepted, expiryDesc: s.expires, dueDesc: s.due} {
+		if value != nil {
+			gauge(out, d, *value, s.namespace, s.name)
+		}
+	}
+	if s.failures > 0 {
+		gauge(out, failuresDesc, float64(s.failures), s.namespace, s.name, s.reason)
 	}
 }
 
-// kindNextcloud stands for the issuer where a grant's app password comes from: a Nextcloud, by its host.
+// kindNextcloud stands for the issuer where a grant's app password comes from: a Nextcloud, by its host, of the grant's
+// namespace.
 const kindNextcloud = "Nextcloud"
 
 // IssuerOf names the issuer of a grant.
 func IssuerOf(g *v1alpha1.TokenGrant) Issuer {
 	if g.Spec.AppPassword != nil && g.Spec.Nextcloud != nil {
-		i := Issuer{Kind: kindNextcloud}
+		i := Issuer{Kind: kindNextcloud, Namespace: g.Namespace}
 		if u, err := url.Parse(string(g.Spec.Nextcloud.URL)); err == nil {
 			i.Name = u.Host
 		}
@@ -196,16 +230,35 @@ func collectIssuer(out chan<- prometheus.Metric, i IssuerState) {
 	gauge(out, subjectsDesc, float64(i.SubjectTokens), i.values()...)
 }
 
+// collectOthers tells of the issuers of a namespace that have no series of their own: ready when all are.
+func collectOthers(out chan<- prometheus.Metric, rest []IssuerState) {
+	ready := map[Issuer]bool{}
+	for _, i := range rest {
+		i.Name = other
+		if known, seen := ready[i.Issuer]; i.Ready != metav1.ConditionUnknown {
+			ready[i.Issuer] = i.Ready == metav1.ConditionTrue && (known || !seen)
+		}
+	}
+	for i, all := range ready {
+		gauge(out, issuerReadyDesc, number(all), i.values()...)
+	}
+}
+
 // forgetOthers drops the series of issuers that are gone.
 func (r *Recorder) forgetOthers(issuers []IssuerState, grants []v1alpha1.TokenGrant) {
 	there := map[Issuer]bool{}
+	add := func(i Issuer) {
+		i.Name = label(i.Name)
+		there[i] = true
+		there[Issuer{Kind: i.Kind, Namespace: i.Namespace, Name: other}] = true
+	}
 	for i := range grants {
 		if grants[i].Spec.AppPassword != nil {
-			there[IssuerOf(&grants[i])] = true
+			add(IssuerOf(&grants[i]))
 		}
 	}
 	for _, i := range issuers {
-		there[i.Issuer] = true
+		add(i.Issuer)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,6 +267,11 @@ func (r *Recorder) forgetOthers(issuers []IssuerState, grants []v1alpha1.TokenGr
 			continue
 		}
 		delete(r.seen, gone)
+		if group := (Issuer{Kind: gone.Kind, Namespace: gone.Namespace}); r.of[group] > 1 {
+			r.of[group]--
+		} else {
+			delete(r.of, group)
+		}
 		labels := prometheus.Labels{"issuer_kind": gone.Kind, "issuer_namespace": gone.Namespace, "issuer_name": gone.Name}
 		for _, v := range r.vectors() {
 			v.DeletePartialMatch(labels)
