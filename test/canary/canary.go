@@ -1,6 +1,6 @@
 // Package canary searches what programs say (logs, events, statuses, metrics, traces, errors) for what they must never
 // say: secret values that a test has planted or found in Secrets, as they are or encoded, and whatever looks like a
-// token or a private key.
+// token or a private key. It also searches the requests that reach servers for values that belong to other servers.
 package canary
 
 import (
@@ -26,39 +26,52 @@ type Watch struct {
 	mu sync.Mutex
 	// forms are all forms of the planted values, by their first bytes.
 	forms map[[shortest]byte][]form
-	known map[string]bool
+	known map[string]*value
 	said  []statement
+	// requests are what reached servers.
+	requests []request
+	owners   *owners
 	// partial is the end of what was written, and no line yet.
 	partial []byte
 	// failed is why the search is not complete.
 	failed []error
 }
 
-// form is one way to write a secret.
-type form struct{ text, what string }
+// value is a secret value.
+type value struct{ sources []source }
+
+// form is one way to write a secret value.
+type form struct{ text, what, value string }
 
 // statement is something that was said, and where.
 type statement struct{ where, text string }
 
 // Plant makes values known that must not be said; name is what a finding calls them. A value shorter than 8 bytes
-// is not searched.
+// is not searched. It belongs to no server, unless it is also in a Secret or in an answer.
 func (w *Watch) Plant(name string, values ...string) {
+	for _, v := range values {
+		w.plant(name, v, source{})
+	}
+}
+
+func (w *Watch) plant(name, v string, from source) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.forms == nil {
-		w.forms, w.known = map[[shortest]byte][]form{}, map[string]bool{}
+		w.forms, w.known = map[[shortest]byte][]form{}, map[string]*value{}
 	}
-	for _, value := range values {
-		if w.known[value] {
-			continue
+	if known := w.known[v]; known != nil {
+		if !slices.Contains(known.sources, from) {
+			known.sources = append(known.sources, from)
 		}
-		w.known[value] = true
-		for _, f := range formsOf(value) {
-			if len(f.text) >= shortest {
-				f.what = name + f.what
-				key := [shortest]byte([]byte(f.text))
-				w.forms[key] = append(w.forms[key], f)
-			}
+		return
+	}
+	w.known[v] = &value{sources: []source{from}}
+	for _, f := range formsOf(v) {
+		if len(f.text) >= shortest {
+			f.what, f.value = name+f.what, v
+			key := [shortest]byte([]byte(f.text))
+			w.forms[key] = append(w.forms[key], f)
 		}
 	}
 }
@@ -90,7 +103,7 @@ func (w *Watch) Planted() string {
 	for _, s := range w.said {
 		size += len(s.text)
 	}
-	return fmt.Sprintf("%d secret values, searched in %d texts of %d bytes", len(w.known), len(w.said), size)
+	return fmt.Sprintf("%d secret values, searched in %d texts of %d bytes and in %d requests", len(w.known), len(w.said), size, len(w.requests))
 }
 
 // Found says where secrets were said. It shows the surroundings of each finding, and of the secret the first bytes only.
@@ -102,14 +115,15 @@ func (w *Watch) Found() error {
 		return fmt.Errorf("%d secret values and %d texts: a search that cannot find anything", len(w.known), len(w.said))
 	}
 	errs := slices.Clone(w.failed)
-	seen := map[string]bool{}
+	findings := w.misplaced()
 	for _, s := range append(w.said, statement{"a log", string(w.partial)}) {
 		for _, finding := range w.search(s.text) {
-			if message := fmt.Sprintf("%s says %s", s.where, finding); !seen[message] {
-				seen[message] = true
-				errs = append(errs, errors.New(message))
-			}
+			findings = append(findings, fmt.Sprintf("%s says %s", s.where, finding))
 		}
+	}
+	slices.Sort(findings)
+	for _, finding := range slices.Compact(findings) {
+		errs = append(errs, errors.New(finding))
 	}
 	return errors.Join(errs...)
 }
@@ -132,14 +146,29 @@ func (w *Watch) search(text string) []string {
 	for _, at := range looksSecret.FindAllStringIndex(text, -1) {
 		findings = append(findings, "what looks like a secret: "+around(text, at[0]))
 	}
+	for _, m := range w.matches(text) {
+		findings = append(findings, m.what+": "+around(text, m.at))
+	}
+	return findings
+}
+
+// match is a planted value in a text.
+type match struct {
+	form
+
+	at int
+}
+
+func (w *Watch) matches(text string) []match {
+	var found []match
 	for i := 0; i+shortest <= len(text); i++ {
 		for _, f := range w.forms[[shortest]byte([]byte(text[i:i+shortest]))] {
 			if strings.HasPrefix(text[i:], f.text) {
-				findings = append(findings, f.what+": "+around(text, i))
+				found = append(found, match{f, i})
 			}
 		}
 	}
-	return findings
+	return found
 }
 
 // around shows where a secret begins.

@@ -61,6 +61,15 @@ func (w *Watch) hear(changes watch.Interface) {
 			if o.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
 				w.keep("the metadata of Secret "+o.Name, o.ObjectMeta)
 			}
+		case *v1alpha1.TokenGrant:
+			w.learn(func(all *owners) { all.grant(o) })
+			w.keep("TokenGrant "+o.Name, o)
+		case *v1alpha1.TokenIssuer:
+			w.learn(func(all *owners) { all.issuer(o.Namespace+"/"+o.Name, o.Namespace, &o.Spec) })
+			w.keep("TokenIssuer "+o.Name, o)
+		case *v1alpha1.ClusterTokenIssuer:
+			w.learn(func(all *owners) { all.issuer("/"+o.Name, "*", &o.Spec.TokenIssuerSpec) })
+			w.keep("ClusterTokenIssuer "+o.Name, o)
 		case client.Object:
 			w.keep(fmt.Sprintf("%T %s", o, o.GetName()), o)
 		}
@@ -71,9 +80,18 @@ func (w *Watch) hear(changes watch.Interface) {
 func (w *Watch) PlantSecret(s *corev1.Secret) {
 	for key, value := range s.Data {
 		if !slices.Contains(public, key) {
-			w.Plant(fmt.Sprintf("%q of Secret %s/%s", key, s.Namespace, s.Name), string(value))
+			w.plant(fmt.Sprintf("%q of Secret %s/%s", key, s.Namespace, s.Name), string(value), source{secret: s.Namespace + "/" + s.Name})
 		}
 	}
+}
+
+func (w *Watch) learn(f func(*owners)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.owners == nil {
+		w.owners = newOwners()
+	}
+	f(w.owners)
 }
 
 func (w *Watch) keep(where string, object any) {

@@ -13,11 +13,11 @@ import (
 
 // formsOf gives a value as it may be written, each form once.
 func formsOf(value string) []form {
-	forms := []form{{value, ""}}
+	forms := []form{{text: value}}
 	add := func(what string, texts ...string) {
 		for _, text := range texts {
 			if !slices.ContainsFunc(forms, func(f form) bool { return f.text == text }) {
-				forms = append(forms, form{text, ", " + what})
+				forms = append(forms, form{text: text, what: ", " + what})
 			}
 		}
 	}
