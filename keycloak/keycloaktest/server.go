@@ -49,6 +49,8 @@ type Options struct {
 	TLS bool
 	// LegacyExchange is the feature token-exchange:v1: impersonation.
 	LegacyExchange bool
+	// Wrap, when set, is asked for the handler to serve in place of the server's own.
+	Wrap func(own http.Handler) http.Handler
 }
 
 // Server is a running stand-in. Its methods may be called at any time, from several goroutines.
@@ -131,9 +133,13 @@ func Start(o Options) (*Server, error) {
 	mux.HandleFunc("/realms/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": "Realm does not exist"})
 	})
+	handler := http.Handler(mux)
+	if o.Wrap != nil {
+		handler = o.Wrap(mux)
+	}
 	s.http = &httptest.Server{
 		Listener: listener,
-		Config:   &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)},
+		Config:   &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)},
 	}
 	if o.TLS {
 		s.http.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}

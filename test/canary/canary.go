@@ -67,6 +67,9 @@ func (w *Watch) plant(name, v string, from source) {
 		return
 	}
 	w.known[v] = &value{sources: []source{from}}
+	if len(v) < shortest {
+		return
+	}
 	for _, f := range formsOf(v) {
 		if len(f.text) >= shortest {
 			f.what, f.value = name+f.what, v

@@ -41,7 +41,7 @@ func standInAccount(t *testing.T) account {
 	t.Helper()
 	a := account{user: "alice", password: "canary-of-alice"}
 	a.standIn = nextcloudtest.New(nextcloudtest.Options{Users: []nextcloudtest.User{{ID: a.user, Password: sensitive.New(a.password)}}})
-	server := httptest.NewServer(a.standIn.Handler())
+	server := httptest.NewServer(leaks.Serves(a.standIn.Handler()))
 	t.Cleanup(server.Close)
 	a.url = server.URL
 	return a

@@ -287,7 +287,7 @@ func TestClusterIssuerDeniesByDefault(t *testing.T) {
 func TestAuthorityOfTheIssuerIsReadFromAConfigMap(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := keycloaktest.NewServer(t, keycloaktest.Options{TLS: true})
+	s := keycloaktest.NewServer(t, keycloaktest.Options{Wrap: leaks.Serves, TLS: true})
 	s.Client("worker", "worker-secret")
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	i := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "kc"}}

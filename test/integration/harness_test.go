@@ -157,7 +157,7 @@ func (w *world) restart() {
 // scripted starts an issuer that the test directs, with the client "worker".
 func scripted(t *testing.T) *keycloaktest.Server {
 	t.Helper()
-	s := keycloaktest.NewServer(t)
+	s := keycloaktest.NewServer(t, keycloaktest.Options{Wrap: leaks.Serves})
 	s.Client("worker", "worker-secret")
 	return s
 }
@@ -166,7 +166,7 @@ func scripted(t *testing.T) *keycloaktest.Server {
 func nextcloudFor(t *testing.T, issuerURL string) (*nextcloudtest.Server, string) {
 	t.Helper()
 	s := nextcloudtest.New(nextcloudtest.Options{Issuer: issuerURL})
-	server := httptest.NewServer(s.Handler())
+	server := httptest.NewServer(leaks.Serves(s.Handler()))
 	t.Cleanup(server.Close)
 	return s, server.URL
 }

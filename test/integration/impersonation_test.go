@@ -153,7 +153,7 @@ func TestImpersonationSurvivesTheLossOfItsSecret(t *testing.T) {
 // impersonating starts a scripted issuer whose client "worker" may impersonate alice.
 func impersonating(t *testing.T) *keycloaktest.Server {
 	t.Helper()
-	s := keycloaktest.NewServer(t, keycloaktest.Options{LegacyExchange: true})
+	s := keycloaktest.NewServer(t, keycloaktest.Options{Wrap: leaks.Serves, LegacyExchange: true})
 	s.SetClient(keycloaktest.Client{ID: "worker", Secret: "worker-secret", Audience: []string{"nextcloud"}, Impersonates: true})
 	return s
 }

@@ -27,7 +27,7 @@ const (
 func reflecting(t *testing.T, answer func(w http.ResponseWriter, sent string)) string {
 	t.Helper()
 	var server *httptest.Server
-	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server = httptest.NewServer(leaks.Serves(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			_, _ = w.Write([]byte(`{"issuer":"` + server.URL + `","token_endpoint":"` + server.URL + `/token","jwks_uri":"` + server.URL + `/keys",
 				"grant_types_supported":["client_credentials","refresh_token","urn:ietf:params:oauth:grant-type:token-exchange"]}`))
@@ -41,7 +41,7 @@ func reflecting(t *testing.T, answer func(w http.ResponseWriter, sent string)) s
 			sent = append(sent, values...)
 		}
 		answer(w, strings.Join(sent, " "))
-	}))
+	})))
 	t.Cleanup(server.Close)
 	return server.URL
 }

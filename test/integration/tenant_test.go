@@ -33,15 +33,16 @@ func newTenants(t *testing.T) *tenants {
 	victim := newNamespace(t)
 	w := newWorld(t, victim)
 	s := &tenants{world: w, victim: victim, good: scripted(t), evil: scripted(t)}
-	for namespace, secret := range map[string]string{victim: "worker", w.operatorNamespace: "agent"} {
-		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: secret}, StringData: map[string]string{"client-secret": secret + "-secret"}})
+	for namespace, name := range map[string]string{victim: "worker", w.operatorNamespace: "agent"} {
+		secret := "secret-of-" + name + "-in-" + namespace // of no other test, so that it is found wherever it is sent
+		s.good.Client(name, secret)
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: map[string]string{"client-secret": secret}})
 	}
 	w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: victim, Name: "bot", Annotations: map[string]string{v1alpha1.AllowTokenRequestAnnotation: "true"}}})
 	w.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: victim, Name: "ca"}, Data: map[string]string{"ca.crt": "x"}})
 	theirs := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: victim, Name: "kc"}}
 	theirs.Spec.URL = v1alpha1.HTTPURL(s.good.URL)
 	w.create(theirs)
-	s.good.Client("agent", "agent-secret")
 	s.shared = &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.namespace}}
 	s.shared.Spec.URL = v1alpha1.HTTPURL(s.good.URL)
 	s.shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "agent"}}

@@ -176,7 +176,7 @@ func TestKeycloakTLS(t *testing.T) {
 func TestTLSSecretsThatAreOfNoUse(t *testing.T) {
 	t.Parallel()
 	w, ours := newWorld(t), newAuthority(t)
-	s := keycloaktest.NewServer(t, keycloaktest.Options{TLS: true})
+	s := keycloaktest.NewServer(t, keycloaktest.Options{Wrap: leaks.Serves, TLS: true})
 	s.SetClient(keycloaktest.Client{ID: "certificate", Certificate: "CN=certificate", Audience: []string{"nextcloud"}})
 	w.issuerTrusting(s.URL, s.CertificatePEM())
 	g := w.certified("certificate")

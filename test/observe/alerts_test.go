@@ -20,10 +20,10 @@ import (
 func TestWhatBreaksIsSeen(t *testing.T) {
 	c := newCluster(t, "--status-page", "--profiling")
 	p := newPrometheus(t, c)
-	s := keycloaktest.NewServer(t, keycloaktest.Options{Lifespan: 16 * time.Second})
+	s := keycloaktest.NewServer(t, keycloaktest.Options{Lifespan: 16 * time.Second, Wrap: c.leaks.Serves})
 	s.Client("notes", "notes-secret")
 	n := nextcloudtest.New(nextcloudtest.Options{Issuer: s.URL})
-	cloud := httptest.NewServer(n.Handler())
+	cloud := httptest.NewServer(c.leaks.Serves(n.Handler()))
 	t.Cleanup(cloud.Close)
 
 	c.create(issuer("kc", s.URL), credential("notes-client", "notes-secret"), grantOf("notes", "kc", cloud.URL))

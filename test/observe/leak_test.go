@@ -45,9 +45,12 @@ func collects(t *testing.T, leaks *canary.Watch) string {
 }
 
 // tellsNoSecret stops the operator and searches everything that it has told: the log of all verbosities, each version of
-// the statuses and events, the traces, and both pages.
+// the statuses and events, the traces, and all pages, those of profiles included.
 func tellsNoSecret(t *testing.T, c *cluster) {
-	for path, reader := range map[string]string{"/metrics": c.prometheus, "/status": c.person} {
+	for path, reader := range map[string]string{
+		"/metrics": c.prometheus, "/status": c.person, "/debug/pprof/": c.person, "/debug/pprof/cmdline": c.person,
+		"/debug/pprof/goroutine?debug=2": c.person, "/debug/pprof/heap?debug=1": c.person, "/debug/pprof/trace?seconds=1": c.person,
+	} {
 		status, page := c.read(path, reader)
 		if status != 200 {
 			t.Errorf("%s answers %d", path, status)
