@@ -184,7 +184,8 @@ func tooDeep(text []byte) bool {
 		case c == '"':
 			inString = true
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
+			depth++
+			if depth > maxDepth {
 				return true
 			}
 		case c == '}' || c == ']':

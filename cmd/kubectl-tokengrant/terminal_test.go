@@ -106,7 +106,7 @@ func FuzzOutput(f *testing.F) {
 		}
 		b := newBench(t, interceptor.Funcs{})
 		b.line(stateOK, text, text)
-		printf(&b.out, "%s, %s, %q, %s\n", text, v1alpha1.Reason(text), text, fmt.Errorf("%s", text))
+		printf(&b.out, "%s, %s, %q, %s\n", text, text, text, fmt.Errorf("%s", text))
 		table(&b.out, [][]string{{text, text}})
 		if at := unprintable(b.out.String()); at >= 0 || strings.Count(b.out.String(), "\n") != 3 {
 			t.Errorf("character %d of %q", at, b.out.String())

@@ -61,7 +61,7 @@ func (w *walk) stepDiscovery(ctx context.Context) Step {
 		}
 		return s
 	}
-	w.verifier = keycloak.NewVerifier(w.provider, w.http) //nolint:contextcheck // its fetches of keys are bounded by the client
+	w.verifier = keycloak.NewVerifier(w.provider, w.http)
 	if s := w.grantTypes(); s != nil {
 		return *s
 	}

@@ -145,7 +145,7 @@ func (i *Issuer) fetchDiscovery(ctx context.Context) (*keycloak.Provider, error)
 	i.renew = i.clock.Now().Add(discoveryLife)
 	// An unchanged document keeps the verifier, and with it the keys.
 	if !reflect.DeepEqual(found, i.provider) {
-		i.provider, i.verifier = found, keycloak.NewVerifier(found, i.client) //nolint:contextcheck // it outlives this call, and its fetches of keys are not for one caller
+		i.provider, i.verifier = found, keycloak.NewVerifier(found, i.client)
 	}
 	return i.provider, nil
 }

@@ -125,7 +125,8 @@ func (l *Limiter) take(namespace string) {
 
 func (l *Limiter) give(namespace string) {
 	l.held--
-	if l.holds[namespace]--; l.holds[namespace] == 0 {
+	l.holds[namespace]--
+	if l.holds[namespace] == 0 {
 		delete(l.holds, namespace)
 	}
 }

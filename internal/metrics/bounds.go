@@ -53,7 +53,8 @@ func split[T any](objects []T, of func(T) (namespace, name string)) (own, rest [
 	count := map[string]int{}
 	for _, o := range objects {
 		namespace, name := of(o)
-		if count[namespace]++; namespace == "" || count[namespace] <= maxNames && name != other {
+		count[namespace]++
+		if namespace == "" || count[namespace] <= maxNames && name != other {
 			own = append(own, o)
 		} else {
 			rest = append(rest, o)
