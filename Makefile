@@ -139,6 +139,11 @@ e2e: servers ## Test the operator as it is shipped: its binary, and on Linux as 
 faults: servers ## Break one thing after the other while the operator works, and print what each costs
 	cd test/faults && go test -count=1 -timeout=30m -tags=integration $(TESTFLAGS)
 
+# Run from its folder, as faults.
+.PHONY: audit-tenant
+audit-tenant: servers ## Attack the operator as the admin of one namespace, and print what each attempt got
+	cd test/tenant && go test -count=1 -timeout=30m -tags=integration $(TESTFLAGS)
+
 # What to scale the load by, and which scenarios to run; all of them when empty.
 N ?= 500
 LIFE ?= 20s
