@@ -223,7 +223,8 @@ image: ## Build the container image IMAGE, with docker or buildah
 # The tools for the documents are pinned, with hashes, in docs/requirements.txt.
 MKDOCS = $(CACHE)/docs/$(shell { cat docs/requirements.txt; python3 --version; } 2>&1 | git hash-object --stdin | cut -c1-16)
 .PHONY: docs
-docs: $(MKDOCS)/complete ## Build the documents as a site into dist/docs; a warning is an error
+docs: $(MKDOCS)/complete ## Build the documents as a site into dist/docs; a warning, or a claim without a test, is an error
+	go test -run 'Claim|Threat|PagesName|LinkLeads' ./test/repo
 	NO_MKDOCS_2_WARNING=1 $(MKDOCS)/bin/mkdocs build --strict
 
 $(MKDOCS)/complete:

@@ -83,32 +83,3 @@ func TestEveryDependencyIsWatched(t *testing.T) {
 		}
 	}
 }
-
-// TestEveryThreatHasATest: a table of the threat model has a row for each attacker, and all tests that it names exist.
-func TestEveryThreatHasATest(t *testing.T) {
-	page := read(t, "docs/threat-model.md")
-	var code strings.Builder
-	for _, file := range files(t, ".go") {
-		if strings.HasSuffix(file, "_test.go") {
-			code.WriteString(read(t, file))
-		}
-	}
-	rows := map[string]string{}
-	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]*\x60(?:Test|Fuzz)[^|]*) \|$`).FindAllStringSubmatch(page, -1) {
-		rows[row[1]] = row[2]
-	}
-	for _, name := range regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(page, -1) {
-		if !strings.Contains(code.String(), "\nfunc "+name[1]+"(") {
-			t.Errorf("docs/threat-model.md names %s, which is no test", name[1])
-		}
-	}
-	attackers := regexp.MustCompile(`(?m)^### (.+)$`).FindAllStringSubmatch(page, -1)
-	if len(attackers) < 5 {
-		t.Fatalf("only %d attackers are found", len(attackers))
-	}
-	for _, a := range attackers {
-		if rows[a[1]] == "" {
-			t.Errorf("docs/threat-model.md: no test is named for %q: add a row to the table at the end", a[1])
-		}
-	}
-}
