@@ -153,7 +153,11 @@ func (r *GrantReconciler) requestToken(ctx context.Context, key types.Namespaced
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = key.Namespace, key.Name
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: &seconds}}
-	if err := r.SubResource("token").Create(ctx, account, request); err != nil {
+	err := r.SubResource("token").Create(ctx, account, request)
+	if apierrors.IsForbidden(err) {
+		return sensitive.String{}, failf(v1alpha1.ReasonNotAllowed, "the operator may not request the token of ServiceAccount %q: rbac.kubernetesToken of the chart is off, or its admission policy refuses the audience", key.Name)
+	}
+	if err != nil {
 		return sensitive.String{}, failf(v1alpha1.ReasonCredentialMissing, "the API server gives no token for ServiceAccount %q: %s", key.Name, apierrors.ReasonForError(err))
 	}
 	return sensitive.New(request.Status.Token), nil

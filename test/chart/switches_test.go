@@ -1,0 +1,37 @@
+package chart
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestTokensOfServiceAccountsAreASwitch: without it, the operator has all its other permissions, everywhere and in some
+// namespaces.
+func TestTokensOfServiceAccountsAreASwitch(t *testing.T) {
+	for _, scope := range []string{"watchNamespaces=null", "watchNamespaces={apps}"} {
+		with, without := given(t, scope), given(t, scope, "rbac.kubernetesToken=false")
+		tokens := 0
+		for _, p := range with {
+			if strings.Contains(p, "serviceaccounts/token") {
+				tokens++
+			}
+		}
+		for _, p := range without {
+			if strings.Contains(p, "serviceaccounts/token") {
+				t.Errorf("%s: %s, in spite of the switch", scope, p)
+			}
+		}
+		if tokens == 0 || len(without) != len(with)-tokens {
+			t.Errorf("%s: %d permissions without the switch, %d with it, %d of them for tokens", scope, len(without), len(with), tokens)
+		}
+	}
+}
+
+// given lists the permissions of whoever the chart gives some.
+func given(t *testing.T, values ...string) (list []string) {
+	t.Helper()
+	for _, of := range permissions(template(t, values...)) {
+		list = append(list, of...)
+	}
+	return list
+}
