@@ -172,7 +172,7 @@ func TestKeycloakSubjectTokenOfAUser(t *testing.T) {
 		m := w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 		return strings.Contains(m, v1alpha1.ReasonNotInSubjectAudience), m
 	})
-	w.broken(g, "exchange", v1alpha1.ReasonNotInSubjectAudience, "clientId=nextcloud ")
+	w.broken(g, "exchange", v1alpha1.ReasonNotInSubjectAudience, "clientId=MINTER ")
 }
 
 // userToken logs alice in, as an application would.
