@@ -133,7 +133,7 @@ func TestTokensWhoseNamesAreSecrets(t *testing.T) {
 		"the client's secret as the user":    {"preferred_username", "worker-secret"},
 		"the client's secret in a scope":     {"scope", "openid-worker-secret"},
 		"a token as the subject":             {"sub", "eyJhbGciOiJSUzI1NiJ9.e30"},
-		"a subject that no annotation holds": {"sub", strings.Repeat("x", 300_000)},
+		"a subject that no annotation holds": {"sub", strings.Repeat("x", 30_000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,6 +24,7 @@ func TestTenantGetsNoTokenForTheAPIServer(t *testing.T) {
 			g.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{Audience: audience}
 		}
 	}
+	s.secret("own", map[string]string{"client-secret": "worker-secret"})
 	for n, tt := range []struct {
 		annotation, audience, says string
 	}{
@@ -43,9 +44,6 @@ func TestTenantGetsNoTokenForTheAPIServer(t *testing.T) {
 		subject.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "own"}}
 		for _, g := range []*v1alpha1.TokenGrant{own, subject} {
 			s.create(g)
-		}
-		if n == 0 {
-			s.secret("own", map[string]string{"client-secret": "worker-secret"})
 		}
 		for _, g := range []*v1alpha1.TokenGrant{own, subject} {
 			s.eventually(g.Name+" is decided", func() (bool, string) { return s.condition(g) != "", "" })
