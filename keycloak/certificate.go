@@ -2,10 +2,12 @@ package keycloak
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -33,6 +35,9 @@ func ClientCertificate(certificate string, key sensitive.String, now time.Time) 
 	public, known := pair.Leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !known || !public.Equal(signer.Public()) {
 		return nil, badCertificate(errors.New("the private key is not the one of the certificate"), "tls.crt and tls.key must be of one pair")
+	}
+	if public, isRSA := signer.Public().(*rsa.PublicKey); isRSA && public.N.BitLen() > maxRSABits {
+		return nil, badCertificate(fmt.Errorf("the key has %d bits, and an RSA key has at most %d", public.N.BitLen(), maxRSABits), "take a shorter key")
 	}
 	pair.PrivateKey = signer
 	return pair, nil

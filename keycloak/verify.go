@@ -74,7 +74,7 @@ func (v *Verifier) Verify(ctx context.Context, token sensitive.String, e Expect)
 	if err != nil {
 		return nil, err
 	}
-	payload, err := v.signedPayload(ctx, signed)
+	payload, err := v.signedPayload(ctx, signed, e.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +142,8 @@ func isNotBase64URL(part string) bool {
 }
 
 // signedPayload returns the claims once their signature is good.
-func (v *Verifier) signedPayload(ctx context.Context, token *jose.JSONWebSignature) ([]byte, error) {
-	payload, err := v.keys.payload(ctx, token)
+func (v *Verifier) signedPayload(ctx context.Context, token *jose.JSONWebSignature, now time.Time) ([]byte, error) {
+	payload, err := v.keys.payload(ctx, token, now)
 	var known *Error
 	switch {
 	case err == nil:
@@ -151,7 +151,7 @@ func (v *Verifier) signedPayload(ctx context.Context, token *jose.JSONWebSignatu
 	case errors.As(err, &known):
 		return nil, known
 	case errors.Is(err, errNoKeyFits):
-		return nil, notVerified("no key of the issuer fits the token's signature", "look whether something between the issuer and this cluster changes tokens, or the issuer URL leads to another Keycloak than its jwks_uri")
+		return nil, notVerified("no key of the issuer fits the token's signature"+v.keys.unusable(), "look whether something between the issuer and this cluster changes tokens, or the issuer URL leads to another Keycloak than its jwks_uri")
 	default:
 		return nil, noAnswer(opVerify, err)
 	}

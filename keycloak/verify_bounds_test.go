@@ -1,7 +1,10 @@
 package keycloak
 
 import (
+	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -26,6 +29,8 @@ type attack struct {
 	keys    []string
 	kid     string
 	payload int
+	// algorithm is RS256 when empty.
+	algorithm string
 	// signature is in bytes.
 	signature int
 }
@@ -52,12 +57,15 @@ func (a attack) verifier(t testing.TB) (*Verifier, sensitive.String) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := `{"alg":"RS256","typ":"JWT"`
+	header := `{"alg":"` + cmp.Or(a.algorithm, "RS256") + `","typ":"JWT"`
 	if a.kid != "" {
 		header += `,"kid":"` + a.kid + `"`
 	}
 	signature := make([]byte, a.signature)
 	signature[0] = 0x40
+	if a.algorithm != "" { // Both halves are above 0 and below the order of the curve.
+		signature[0], signature[5], signature[len(signature)/2+5] = 0, 1, 1
+	}
 	token := b64([]byte(header+"}")) + "." + b64(claims) + "." + b64(signature)
 	return NewVerifier(&Provider{Issuer: "https://id.example.com", JWKSURI: server.URL}, hc), sensitive.New(token)
 }
@@ -79,10 +87,12 @@ func TestVerificationIsBounded(t *testing.T) {
 		"9 keys, one of the kid": {
 			attack{keys: append(many(8, rsaJWK(2048, `,"kid":"other"`)), rsaJWK(2048, `,"kid":"k"`)), kid: "k", signature: 256}, ReasonTokenNotVerified, "no key of the issuer fits",
 		},
-		"keys of another algorithm": {attack{keys: many(9, rsaJWK(2048, `,"alg":"PS256"`)), signature: 256}, ReasonTokenNotVerified, "no key of the issuer fits"},
-		"a modulus of 100 000 bits": {attack{keys: many(1, rsaJWK(100_000, "")), signature: 12_500}, ReasonTokenNotVerified, "no key of the issuer fits"},
-		"a modulus of 1024 bits":    {attack{keys: many(1, rsaJWK(1024, "")), signature: 128}, ReasonTokenNotVerified, "no key of the issuer fits"},
-		"keys in 65 lists":          {attack{keys: many(1, strings.Repeat("[", 65)+strings.Repeat("]", 65)), signature: 256}, ReasonIssuerUnreachable, "no JSON Web Key Set"},
+		"3 keys on P-521, and no kid":     {attack{keys: many(3, ecJWK(t)), algorithm: "ES512", signature: 132}, ReasonTokenNotVerified, "at most 2 are tried"},
+		"5 keys of 8192 bits, and no kid": {attack{keys: many(5, rsaJWK(8192, "")), signature: 1024}, ReasonTokenNotVerified, "at most 4 are tried"},
+		"keys of another algorithm":       {attack{keys: many(9, rsaJWK(2048, `,"alg":"PS256"`)), signature: 256}, ReasonTokenNotVerified, "no key of the issuer fits"},
+		"a modulus of 100 000 bits":       {attack{keys: many(1, rsaJWK(100_000, "")), signature: 12_500}, ReasonTokenNotVerified, "1 were passed over: they cannot be read, or are RSA keys beyond 2048 to 8192 bits"},
+		"a modulus of 1024 bits":          {attack{keys: many(1, rsaJWK(1024, "")), signature: 128}, ReasonTokenNotVerified, "RSA keys beyond 2048 to 8192 bits"},
+		"keys in 65 lists":                {attack{keys: many(1, strings.Repeat("[", 65)+strings.Repeat("]", 65)), signature: 256}, ReasonIssuerUnreachable, "no JSON Web Key Set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, token := tt.verifier(t)
@@ -107,8 +117,8 @@ func TestKeysThatCannotBeUsedArePassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := fmt.Sprintf(`{"keys":[null,7,{},{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"},{"kty":"oct","k":"AAAA"},%s,%s]}`, rsaJWK(1024, ""), good)
-	if keys := parseKeys([]byte(set)); len(keys) != 1 || keys[0].KeyID != "good" {
-		t.Errorf("%d keys, want the good one", len(keys))
+	if keys, passedOver := parseKeys([]byte(set)); len(keys) != 1 || keys[0].KeyID != "good" || passedOver != 6 {
+		t.Errorf("%d keys, %d passed over, want the good one", len(keys), passedOver)
 	}
 }
 
@@ -150,14 +160,43 @@ func TestTextsOfServersAreBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkWorstVerification is the costliest of what is not refused: eight keys of 8192 bits, none of which has signed.
+// BenchmarkWorstVerification is the costliest of what is not refused: as many keys as are tried, none of which has signed,
+// from an issuer whose keys are fetched anew each time.
 func BenchmarkWorstVerification(b *testing.B) {
-	v, token := attack{keys: many(maxKeysTried, rsaJWK(maxRSABits, "")), payload: 45 << 10, signature: maxRSABits / 8}.verifier(b)
-	for b.Loop() {
-		if _, err := v.Verify(context.Background(), token, Expect{Now: noon}); err == nil {
-			b.Fatal("verified")
-		}
+	for name, a := range map[string]attack{
+		"RSA-8192": {keys: many(maxKeysTried/2, rsaJWK(maxRSABits, "")), payload: 45 << 10, signature: maxRSABits / 8},
+		"RSA-4096": {keys: many(maxKeysTried, rsaJWK(4096, "")), payload: 45 << 10, signature: 512},
+		"ES512":    {keys: many(maxKeysTried/4, ecJWK(b)), payload: 45 << 10, algorithm: "ES512", signature: 132},
+	} {
+		b.Run(name, func(b *testing.B) {
+			v, token := a.verifier(b)
+			now, began := noon, cpu(b)
+			for b.Loop() {
+				now = now.Add(keysPause)
+				if _, err := v.Verify(context.Background(), token, Expect{Now: now}); err == nil {
+					b.Fatal("verified")
+				}
+			}
+			b.ReportMetric(float64((cpu(b)-began).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+			if n := len(v.keys.keys); n != len(a.keys) {
+				b.Fatalf("%d keys were used, want %d", n, len(a.keys))
+			}
+		})
 	}
+}
+
+// ecJWK is a key on P-521.
+func ecJWK(t testing.TB) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // cpu is the processor time of this process.
