@@ -86,10 +86,13 @@ func limitData(t *testing.T, p *process) (died func() error, err error) {
 		}
 	}
 	return func() error {
-		if log := tail(t, p.Logs()[0]); !strings.Contains(log, "out of memory") && !strings.Contains(log, "cannot allocate memory") {
-			return fmt.Errorf("it did not die of want of memory: %s", log)
+		log := tail(t, p.Logs()[0])
+		for _, says := range []string{"out of memory", "cannot allocate memory", "pthread_create failed", "failed to create new OS thread"} {
+			if strings.Contains(log, says) {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("it did not die of want of memory: %s", log)
 	}, nil
 }
 
