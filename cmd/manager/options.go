@@ -72,7 +72,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.statusPage, "status-page", false, "Serve a page of all grants at /status of the metrics endpoint, to those who may get that nonResourceURL.")
 	fs.BoolVar(&o.profiling, "profiling", false, "Serve Go's profiles at /debug/pprof/ of the metrics endpoint, to those who may get these nonResourceURLs.")
 	fs.StringVar(&o.otlpEndpoint, "otlp-endpoint", "", "Send traces to this OTLP gRPC endpoint, as http://collector:4317; OTEL_ variables say the rest. No traces when empty.")
-	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once.")
+	fs.IntVar(&o.concurrency, "max-concurrent-reconciles", o.concurrency, "TokenGrants that are worked on at once. Those that wait for an issuer or a Nextcloud do not count.")
 }
 
 // complete fills in what depends on other options and on the pod, and checks.
