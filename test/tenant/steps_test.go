@@ -70,12 +70,17 @@ func (w *world) withheld(g *v1alpha1.TokenGrant, reason, says string) (got, harm
 	w.t.Helper()
 	before := len(w.evil.Requests()) + len(w.good.Requests())
 	w.apply(g)
-	c := w.condition(g)
+	var c metav1.Condition
+	said := func() bool { return c.Reason == reason && strings.Contains(c.Message, says) }
+	// The operator's cache may not have what the grant refers to yet.
+	for end := time.Now().Add(patience / 2); time.Now().Before(end) && !said() && c.Status != metav1.ConditionTrue; time.Sleep(50 * time.Millisecond) {
+		c = w.condition(g)
+	}
 	got = c.Reason + ": " + c.Message
 	switch {
 	case c.Status == metav1.ConditionTrue:
 		return got, "a token was published"
-	case c.Reason != reason || !strings.Contains(c.Message, says):
+	case !said():
 		return got, fmt.Sprintf("not %s with %q", reason, says)
 	case len(w.evil.Requests())+len(w.good.Requests()) > before:
 		return got, "a request was sent"
