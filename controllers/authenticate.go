@@ -20,9 +20,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,verbs=create
 
-// maxClientSecret is in bytes. A longer one makes servers close the connection, which other clients use as well.
-const maxClientSecret = 4 << 10
-
 // credential is a way to authenticate a client, and what changes whenever it does.
 type credential struct {
 	auth    keycloak.ClientAuth
@@ -72,12 +69,9 @@ func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account
 }
 
 func (r *GrantReconciler) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) (credential, error) {
-	secret, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key})
+	secret, err := r.Issuers.References.readUpTo(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key}, sensitive.MaxClientSecret)
 	if err != nil {
 		return credential{}, err
-	}
-	if size := len(secret.value.Reveal()); size > maxClientSecret {
-		return credential{}, failf(v1alpha1.ReasonCredentialMissing, "key %q of Secret %q is %d bytes, and a client secret has at most %d (4 KiB): correct it", ref.Key, ref.Name, size, maxClientSecret)
 	}
 	if ref.Method == v1alpha1.ClientSecretPost {
 		return credential{auth: keycloak.SecretPost(secret.value), version: secret.version + "/Post"}, nil

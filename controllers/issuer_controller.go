@@ -65,18 +65,18 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		r.Issuers.References.release(of)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if wait := r.pause(ctx, request.NamespacedName); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
-	}
-	ctx, end := r.Issuers.References.begin(ctx, of)
-	defer end(true)
-	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	view := r.Issuers.view(object)
 	release, ok := r.slots.Acquire(limit.Waiter{Key: view.key(), Namespace: view.namespace, Call: func() { r.Issuers.recovery.discover(view) }})
 	if !ok {
 		return ctrl.Result{RequeueAfter: queuedRetry}, nil
 	}
 	defer release()
+	if wait := r.pause(ctx, request.NamespacedName); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	ctx, end := r.Issuers.References.begin(ctx, of)
+	defer end(true)
+	before := object.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // a copy has the type of its original
 	now := r.Clock.Now()
 	provider, err := r.discover(ctx, view)
 	failed, err := asFailure(err)

@@ -117,14 +117,11 @@ func relogin(grant *v1alpha1.TokenGrant, err error) error {
 	if other != nil || failed.reason != v1alpha1.ReasonReloginRequired || s == nil || s.OfflineTokenSecretRef == nil {
 		return err
 	}
-	message := failed.message + ". The user has to log in again"
 	login, refused := command.New("kubectl tokengrant login").Arg(grant.Name).Flag("-n", grant.Namespace).
 		Flag("--secret", s.OfflineTokenSecretRef.Name).Flag("--key", s.OfflineTokenSecretRef.Key).Words("--overwrite").Text()
-	switch refused {
-	case nil:
-		message = failed.message + ". The user logs in again by: " + login
-	default:
-		message += ". There is no command for it: " + refused.Error()
+	message := failed.message + ". The user logs in again by: " + login
+	if refused != nil {
+		message = failed.message + ". The user has to log in again. There is no command for it: " + refused.Error()
 	}
 	return &failure{reason: failed.reason, retryAfter: failed.retryAfter, message: message}
 }

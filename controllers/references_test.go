@@ -19,6 +19,7 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/hack/stack"
 	"github.com/tokengrant/tokengrant/internal/issuer"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
 // referring is an operator whose grants read a client secret, and then fail for a subject token that is missing.
@@ -174,12 +175,12 @@ func (r *referring) issuer() *v1alpha1.TokenIssuer {
 
 func TestContentThatIsTooLarge(t *testing.T) {
 	r := newReferring(t)
-	r.make(secretOf("s", 64<<10), r.grant("a", "s"))
+	r.make(secretOf("s", sensitive.MaxClientSecret), r.grant("a", "s"))
 	r.look("a")
-	if got := r.kept(); got != 64<<10 {
+	if got := r.kept(); got != sensitive.MaxClientSecret {
 		t.Errorf("%d bytes are in memory, want all of them", got)
 	}
-	large := secretOf("s", 64<<10+1)
+	large := secretOf("s", sensitive.MaxClientSecret+1)
 	if err := r.Update(t.Context(), large); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestContentThatIsTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := g.Status.LastAttempt
-	if last.Reason != v1alpha1.ReasonCredentialMissing || !strings.Contains(last.Message, "65537 bytes") || !strings.Contains(last.Message, "65536") {
+	if last.Reason != v1alpha1.ReasonCredentialMissing || !strings.Contains(last.Message, "4097 bytes") || !strings.Contains(last.Message, "4096") {
 		t.Errorf("%s: %s", last.Reason, last.Message)
 	}
 	t.Log(last.Message)

@@ -39,8 +39,7 @@ func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome)
 	}
 	verdict, err := r.checkMinted(ctx, g, m)
 	switch {
-	case isDeferred(err) && !g.withholds(m):
-		verdict = nil // What is held goes on. The check stays due.
+	case isDeferred(err) && !g.withholds(m): // What is held goes on. The check stays due.
 	case isDeferred(err):
 		g.past.keptOut = m
 		return nil, err

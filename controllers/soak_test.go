@@ -10,16 +10,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
 // TestMemoryOfWhatIsGone: a tenant makes and deletes objects for ever.
 func TestMemoryOfWhatIsGone(t *testing.T) {
 	const many = 5000
 	r := newReferring(t)
-	few := &fewObjects{Client: r.Client, secret: secretOf("", 60<<10)}
+	few := &fewObjects{Client: r.Client, secret: secretOf("", sensitive.MaxClientSecret)}
 	r.Client, r.Issuers.Reader, r.Issuers.References = few, few, NewReferences(few, few)
 	if err := few.Client.Get(t.Context(), client.ObjectKeyFromObject(r.issuer()), &few.issuer); err != nil {
 		t.Fatal(err)
@@ -28,7 +30,7 @@ func TestMemoryOfWhatIsGone(t *testing.T) {
 		few.grant = r.grant(fmt.Sprint("g", i), fmt.Sprint("s", i))
 		name := few.grant.Name
 		r.look(name)
-		if got := r.kept(); got != 60<<10 {
+		if got := r.kept(); got != sensitive.MaxClientSecret {
 			t.Fatalf("%d bytes are in memory while the grant lives", got)
 		}
 		few.grant = nil
@@ -66,6 +68,7 @@ func (f *fewObjects) Get(_ context.Context, key client.ObjectKey, into client.Ob
 	case *v1alpha1.TokenGrant:
 		if f.grant != nil {
 			f.grant.DeepCopyInto(o)
+			o.Namespace, o.Name, o.UID = key.Namespace, key.Name, types.UID("uid-of-"+key.Name)
 			return nil
 		}
 	default:

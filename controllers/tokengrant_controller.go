@@ -173,6 +173,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		return outcome{}, 0, err
 	}
 	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
+	defer g.releaseAll() // Also after a panic: a slot that is lost is lost until the next restart.
 	switch {
 	case missing != nil:
 	case (decision.Mint || decision.Check) && !r.admit(g, decision):

@@ -95,41 +95,31 @@ func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, noAnswer(opVerify, err)
 	}
-	keys, passedOver := parseKeys(body)
+	keys, passedOver, err := parseKeys(body)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.keys, s.passedOver = keys, passedOver
 	s.mu.Unlock()
 	return keys, nil
 }
 
-// isKeySet refuses an answer that holds no key set, or too large a one.
-func isKeySet(op string, resp *http.Response, body []byte) ([]byte, error) {
-	body, err := documentOnly(op, resp, body)
-	if err != nil {
-		return nil, err
-	}
+// parseKeys reads a key set. A key that cannot be read or used is passed over (RFC 7517 §5).
+func parseKeys(body []byte) (keys []jose.JSONWebKey, passedOver int, err error) {
 	if len(body) > maxKeySetBytes {
-		return nil, &Error{
-			Op: op, Reason: ReasonIssuerInvalid, Status: resp.StatusCode,
+		return nil, 0, &Error{
+			Op: opVerify, Reason: ReasonIssuerInvalid, Status: http.StatusOK,
 			Description: fmt.Sprintf("the key set is %d bytes, and at most %d are read", len(body), maxKeySetBytes),
 			Hint:        "remove old keys from the realm",
 		}
 	}
 	var set struct{ Keys []json.RawMessage }
 	if tooDeep(body) || json.Unmarshal(body, &set) != nil || set.Keys == nil {
-		return nil, &Error{
-			Op: op, Reason: ReasonIssuerUnreachable, Status: resp.StatusCode,
+		return nil, 0, &Error{
+			Op: opVerify, Reason: ReasonIssuerUnreachable, Status: http.StatusOK,
 			Description: "the answer is no JSON Web Key Set", Hint: "look at what answers at the issuer's jwks_uri",
 		}
-	}
-	return body, nil
-}
-
-// parseKeys reads a key set. A key that cannot be read or used is passed over (RFC 7517 §5).
-func parseKeys(body []byte) (keys []jose.JSONWebKey, passedOver int) {
-	var set struct{ Keys []json.RawMessage }
-	if json.Unmarshal(body, &set) != nil {
-		return nil, 0
 	}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
@@ -139,7 +129,7 @@ func parseKeys(body []byte) (keys []jose.JSONWebKey, passedOver int) {
 			passedOver++
 		}
 	}
-	return keys, passedOver
+	return keys, passedOver, nil
 }
 
 // unusable says how many keys were passed over; empty when none was.

@@ -77,6 +77,22 @@ func documentOnly(op string, resp *http.Response, body []byte) ([]byte, error) {
 	return body, nil
 }
 
+// refusals are what our own policy does not send, or does not read.
+var refusals = []struct {
+	of                error
+	description, hint string
+}{
+	{httpclient.ErrTooLarge, "the answer is larger than 1 MiB", "the issuer URL leads to something that is not an issuer"},
+	{httpclient.ErrInsecure, "plain http is allowed to a loopback address only", "use https"},
+	{httpclient.ErrForbiddenAddress, "the host resolves to an address that no issuer has (link-local, metadata service)", "correct the issuer URL"},
+	{
+		httpclient.ErrPrivateAddress, "the host resolves to a private address, and this operator does not connect to those (--deny-private-addresses)",
+		"name an issuer with a public address, or ask who runs the operator",
+	},
+	{httpclient.ErrHostNotAllowed, "the host is not in the operator's --allowed-hosts", "use a listed host, or ask an administrator to list it"},
+	{httpclient.ErrAmbiguousHost, "the host is neither a name nor an address in its usual form", "write an IPv4 address as four decimal numbers"},
+}
+
 // noAnswer describes a request that brought no complete answer. The texts of the errors are not used as they are:
 // some quote what the server sent.
 func noAnswer(op string, err error) *Error {
@@ -89,28 +105,11 @@ func noAnswer(op string, err error) *Error {
 			e.cause = cause
 		}
 	}
-	switch {
-	case errors.Is(err, httpclient.ErrTooLarge):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "the answer is larger than 1 MiB", "the issuer URL leads to something that is not an issuer"
-	case errors.Is(err, httpclient.ErrInsecure):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "plain http is allowed to a loopback address only", "use https"
-	case errors.Is(err, httpclient.ErrForbiddenAddress):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "the host resolves to an address that no issuer has (link-local, metadata service)", "correct the issuer URL"
-	case errors.Is(err, httpclient.ErrPrivateAddress):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "the host resolves to a private address, and this operator does not connect to those (--deny-private-addresses)",
-			"name an issuer with a public address, or ask who runs the operator"
-	case errors.Is(err, httpclient.ErrHostNotAllowed):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "the host is not in the operator's --allowed-hosts", "use a listed host, or ask an administrator to list it"
-	case errors.Is(err, httpclient.ErrAmbiguousHost):
-		e.Reason = ReasonIssuerInvalid
-		e.Description, e.Hint = "the host is neither a name nor an address in its usual form", "write an IPv4 address as four decimal numbers"
-	default:
-		e.Description, e.Hint = describe(err)
+	e.Description, e.Hint = describe(err)
+	for _, r := range refusals {
+		if errors.Is(err, r.of) {
+			e.Reason, e.Description, e.Hint = ReasonIssuerInvalid, r.description, r.hint
+		}
 	}
 	if large, is := errors.AsType[*httpclient.RequestTooLargeError](err); is {
 		e.Reason = ReasonRequestRefused

@@ -36,7 +36,7 @@ type Verifier struct {
 
 // NewVerifier returns a Verifier for the issuer. It sends nothing yet.
 func NewVerifier(p *Provider, hc *http.Client) *Verifier {
-	keysClient := withReader(hc, opVerify, isKeySet)
+	keysClient := withReader(hc, opVerify, documentOnly)
 	if keysClient.Timeout == 0 {
 		keysClient.Timeout = keysTimeout
 	}

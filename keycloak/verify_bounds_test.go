@@ -117,8 +117,8 @@ func TestKeysThatCannotBeUsedArePassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := fmt.Sprintf(`{"keys":[null,7,{},{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"},{"kty":"oct","k":"AAAA"},%s,%s]}`, rsaJWK(1024, ""), good)
-	if keys, passedOver := parseKeys([]byte(set)); len(keys) != 1 || keys[0].KeyID != "good" || passedOver != 6 {
-		t.Errorf("%d keys, %d passed over, want the good one", len(keys), passedOver)
+	if keys, passedOver, err := parseKeys([]byte(set)); err != nil || len(keys) != 1 || keys[0].KeyID != "good" || passedOver != 6 {
+		t.Errorf("%d keys, %d passed over, error %v, want the good one", len(keys), passedOver, err)
 	}
 }
 
@@ -142,8 +142,8 @@ func TestNestedJSON(t *testing.T) {
 // TestTextsOfServersAreBounded in time and space, whatever the secrets are.
 func TestTextsOfServersAreBounded(t *testing.T) {
 	for name, tt := range map[string]struct{ secret, text string }{
-		"a secret of one letter":                 {"e", strings.Repeat("e", maxRaw)},
-		"a secret of its own mark":               {"redacted", strings.Repeat("redacted ", maxRaw/9)},
+		"a secret of one letter":                 {"e", strings.Repeat("e", 8<<10)},
+		"a secret of its own mark":               {"redacted", strings.Repeat("redacted ", 8<<10/9)},
 		"1 MiB":                                  {"secret", strings.Repeat("eyJ", 1<<20/3)},
 		"a secret at the end of 1 MiB of spaces": {"a-long-secret", strings.Repeat(" ", 1<<20) + "a-long-secre"},
 	} {
@@ -153,7 +153,7 @@ func TestTextsOfServersAreBounded(t *testing.T) {
 			if len(got) > 4*maxText || strings.Contains(got, "a-long") {
 				t.Errorf("%d bytes: %.80s", len(got), got)
 			}
-			if spent := cpu(t) - began; spent > 200*time.Millisecond {
+			if spent := cpu(t) - began; spent > 2*time.Second { // What grows with the square of the text takes minutes.
 				t.Errorf("it took %s of processor time", spent)
 			}
 		})

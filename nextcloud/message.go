@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/sensitive"
@@ -137,32 +136,11 @@ func said(message string, q question) string {
 	return ""
 }
 
-// maxRaw is how many bytes of a server's own words are looked at. Of longer ones nothing is shown: a part of a secret could
-// be left at a cut.
-const maxRaw = 8 << 10
-
 var jwtLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)*`)
 
 // clean makes foreign text fit to be shown: printable, bounded, without the secret we sent and without any token.
 func (q question) clean(text string) string {
-	if len(text) > maxRaw {
-		return fmt.Sprintf("a text of %d bytes, which is not shown", len(text))
-	}
-	var pairs []string
-	for _, secret := range []sensitive.String{q.basic, q.bearer} {
-		if s := secret.Reveal(); s != "" {
-			pairs = append(pairs, s, sensitive.Redacted)
-		}
-	}
-	text = strings.NewReplacer(pairs...).Replace(text) // At once: the word for one secret may hold another.
-	text = jwtLike.ReplaceAllString(text, sensitive.Redacted)
-	printable := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return ' '
-		}
-		return r
-	}, text)
-	return clip(strings.Join(strings.Fields(printable), " "), maxSaid)
+	return clip(sensitive.Line(text, sensitive.Redactor(q.basic.Reveal(), q.bearer.Reveal()), jwtLike), maxSaid)
 }
 
 // quote shows a name that came from outside; nothing in it can leave the quotes.

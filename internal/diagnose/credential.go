@@ -56,7 +56,7 @@ func (w *walk) readCredential(ctx context.Context) Step {
 func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) Step {
 	c := credential{how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: namespace}
 	w.credential = c
-	secret, missing := w.readKey(ctx, namespace, c.secret, c.key, w.cureSecret(true))
+	secret, missing := w.readKeyUpTo(ctx, sensitive.MaxClientSecret, "Secret", namespace, c.secret, c.key, w.cureSecret(true))
 	if missing != nil {
 		return *missing
 	}

@@ -112,13 +112,35 @@ func choosy(t *testing.T) (server *httptest.Server, closed *atomic.Int64) {
 		}
 	}
 	server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
-	server.StartTLS()
-	t.Cleanup(server.Close)
+	server.Listener = lingering{server.Listener}
 	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"issuer":%[1]q,"token_endpoint":%[1]q,"jwks_uri":%[1]q}`, server.URL)
 	})
+	server.StartTLS()
+	t.Cleanup(server.Close)
 	return server, closed
+}
+
+// lingering is a listener whose connections read what is on its way before they close: a reset would overtake the alert that
+// says why.
+type lingering struct{ net.Listener }
+
+func (l lingering) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return lingerer{tcp}, err
+	}
+	return conn, err
+}
+
+type lingerer struct{ *net.TCPConn }
+
+func (c lingerer) Close() error {
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.Copy(io.Discard, c.TCPConn)
+	return c.TCPConn.Close()
 }
 
 func configOf(server *httptest.Server) Config {

@@ -5,6 +5,9 @@ import "fmt"
 const (
 	// MaxSize bounds the value of a credential, in bytes: a key, a certificate chain, or a token with many claims fits.
 	MaxSize = 64 << 10
+	// MaxClientSecret bounds a client secret, in bytes. A longer one makes servers close the connection, which other clients
+	// use as well.
+	MaxClientSecret = 4 << 10
 	// MaxAuthorities bounds a bundle of certificate authorities, in bytes. The API server takes no larger object.
 	MaxAuthorities = 1 << 20
 )

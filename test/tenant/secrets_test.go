@@ -46,12 +46,12 @@ var secrets = []attempt{
 	{"store a client secret of 900 KiB", func(w *world) (string, string) {
 		w.issuer("own", w.evil.URL)
 		w.bulk("bulk-client", 900<<10)
-		return w.withheld(grantOf(own, "bulk", "own", useSecret("bulk-client")), v1alpha1.ReasonCredentialMissing, "65536 are used")
+		return w.withheld(grantOf(own, "bulk", "own", useSecret("bulk-client")), v1alpha1.ReasonCredentialMissing, "at most 4096 are used")
 	}},
 	{"send a client secret of 60 KiB to the victims' issuer", func(w *world) (string, string) {
 		w.issuer("kc", w.good.URL)
 		w.bulk("long-client", 60<<10)
-		got, harm := w.withheld(grantOf(own, "long", "kc", useSecret("long-client")), v1alpha1.ReasonCredentialMissing, "4 KiB")
+		got, harm := w.withheld(grantOf(own, "long", "kc", useSecret("long-client")), v1alpha1.ReasonCredentialMissing, "at most 4096 are used")
 		if harm != "" {
 			return got, harm
 		}
