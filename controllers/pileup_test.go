@@ -56,7 +56,7 @@ func TestTenThousandFailingGrantsOfOneNamespace(t *testing.T) {
 	if each > perFailingGrant {
 		t.Errorf("each grant takes %d bytes, want %d at most", each, perFailingGrant)
 	}
-	if w.served == 0 || w.served-amid > crowd {
+	if w.served == 0 || w.served > pile/2 { // Without turns it is the last one. How many are served meanwhile depends on the machine.
 		t.Errorf("the other namespace's grant came as number %d, and was applied as number %d", w.served, amid)
 	}
 	t.Logf("%d failing grants: %d bytes of memory for each; another namespace's grant waited for %d of them", pile, each, w.served-amid)
