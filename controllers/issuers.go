@@ -62,6 +62,9 @@ type Issuers struct {
 func (i *Issuers) resolve(ctx context.Context, namespace string, ref v1alpha1.IssuerRef) (issuerView, error) {
 	var view issuerView
 	key := types.NamespacedName{Name: ref.Name}
+	if ref.Kind == kindClusterTokenIssuer && !i.shared() {
+		return view, failf(v1alpha1.ReasonIssuerNotFound, "this operator works without ClusterTokenIssuers (--cluster-issuers=false): name a TokenIssuer in spec.issuerRef, or ask the administrator of the operator")
+	}
 	if ref.Kind == kindClusterTokenIssuer {
 		view = i.view(&v1alpha1.ClusterTokenIssuer{})
 	} else {
@@ -92,7 +95,7 @@ func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string)
 			views = append(views, i.view(&list.Items[n]))
 		}
 	}
-	if namespace == i.OperatorNamespace {
+	if i.shared() && namespace == i.OperatorNamespace {
 		var list v1alpha1.ClusterTokenIssuerList
 		if err := i.Reader.List(ctx, &list, ref, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot list ClusterTokenIssuers")
@@ -107,6 +110,9 @@ func (i *Issuers) referringTo(ctx context.Context, kind, namespace, name string)
 // count is how many issuers a namespace has; those of the cluster are in "".
 func (i *Issuers) count(ctx context.Context, namespace string) int {
 	var list client.ObjectList = &v1alpha1.TokenIssuerList{}
+	if namespace == "" && !i.shared() {
+		return 0
+	}
 	if namespace == "" {
 		list = &v1alpha1.ClusterTokenIssuerList{}
 	}
@@ -132,6 +138,9 @@ func (i *Issuers) forgetGone(ctx context.Context) {
 		i.Registry.Forget(key)
 	}
 }
+
+// shared says whether there are ClusterTokenIssuers.
+func (i *Issuers) shared() bool { return i.OperatorNamespace != "" }
 
 // worksIn says whether grants and issuers of a namespace are this operator's; "" stands for all namespaces.
 func (i *Issuers) worksIn(namespace string) bool {

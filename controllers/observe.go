@@ -152,8 +152,10 @@ func (i *Issuers) all(ctx context.Context) ([]issuerView, error) {
 		return nil, fmt.Errorf("listing TokenIssuers: %w", err)
 	}
 	var shared v1alpha1.ClusterTokenIssuerList
-	if err := i.Reader.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing ClusterTokenIssuers: %w", err)
+	if i.shared() {
+		if err := i.Reader.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing ClusterTokenIssuers: %w", err)
+		}
 	}
 	var views []issuerView
 	for n := range own.Items {

@@ -27,7 +27,8 @@ import (
 
 // Options say how the controllers work.
 type Options struct {
-	// OperatorNamespace holds the Secrets and ConfigMaps of ClusterTokenIssuers.
+	// OperatorNamespace holds the Secrets and ConfigMaps of ClusterTokenIssuers. When it is empty there are none: they are neither
+	// read nor watched.
 	OperatorNamespace string
 	// Namespaces to work in; all when empty.
 	Namespaces []string
@@ -116,10 +117,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 // setupIssuers registers the controllers of both kinds of issuers, which share the slots of discoveries.
 func setupIssuers(mgr ctrl.Manager, issuers *Issuers, metadata cache.Cache, shards *Shards, m *metrics.Recorder) error {
 	discoveries := limit.New(issuers.Clock, discoveryLimits)
-	for _, create := range []func() client.Object{
-		func() client.Object { return &v1alpha1.TokenIssuer{} },
-		func() client.Object { return &v1alpha1.ClusterTokenIssuer{} },
-	} {
+	kinds := []func() client.Object{func() client.Object { return &v1alpha1.TokenIssuer{} }}
+	if issuers.shared() {
+		kinds = append(kinds, func() client.Object { return &v1alpha1.ClusterTokenIssuer{} })
+	}
+	for _, create := range kinds {
 		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: issuers.Clock, Metrics: m, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
@@ -151,7 +153,7 @@ func relabelling(mgr ctrl.Manager, references *References, now clock.WithTicker,
 // but their metadata only. One cache cannot hold both our Secrets whole and all Secrets by their metadata.
 func metadataCache(mgr ctrl.Manager, o Options) (cache.Cache, error) {
 	namespaces := o.Namespaces
-	if len(namespaces) > 0 {
+	if len(namespaces) > 0 && o.OperatorNamespace != "" {
 		namespaces = append([]string{o.OperatorNamespace}, namespaces...)
 	}
 	c, err := cache.New(mgr.GetConfig(), cache.Options{

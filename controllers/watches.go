@@ -22,14 +22,11 @@ import (
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
 )
 
-// refersTo indexes grants and issuers by what they refer to: "Secret/name", "ConfigMap/name", "TokenIssuer/name".
-const refersTo = "refersTo"
-
 // SetupWithManager registers the reconciler and its watches. metadata is the cache of the metadata of all Secrets,
 // ConfigMaps and, without relabelled, Namespaces; relabelled brings namespaces with other labels, overdue the grants that
 // a sweep found.
 func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, metadata cache.Cache, relabelled, overdue <-chan event.GenericEvent, o controller.Options) error {
-	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := index(ctx, mgr.GetFieldIndexer(), r.Issuers.shared()); err != nil {
 		return err
 	}
 	metadataOf := func(kind string) source.Source {
@@ -45,7 +42,6 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		For(&v1alpha1.TokenGrant{}, builder.WithPredicates(specOrRequest())).
 		Watches(&corev1.Secret{}, r.secretEvents()).
 		Watches(&v1alpha1.TokenIssuer{}, r.issuerEvents()).
-		Watches(&v1alpha1.ClusterTokenIssuer{}, r.issuerEvents()).
 		WatchesRawSource(metadataOf(kindSecret)).
 		WatchesRawSource(metadataOf(kindConfigMap)).
 		WatchesRawSource(namespaces).
@@ -55,80 +51,10 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(source.Channel(r.Issuers.recovery.tries, handler.EnqueueRequestsFromMapFunc(r.grantToTry))).
 		WatchesRawSource(source.Func(r.keepQueue)).
 		WithOptions(o)
+	if r.Issuers.shared() {
+		building = building.Watches(&v1alpha1.ClusterTokenIssuer{}, r.issuerEvents())
+	}
 	return r.Shards.complete(building, r, kindTokenGrant, r.all)
-}
-
-func index(ctx context.Context, indexer client.FieldIndexer) error {
-	for _, object := range []client.Object{&v1alpha1.TokenGrant{}, &v1alpha1.TokenIssuer{}, &v1alpha1.ClusterTokenIssuer{}} {
-		if err := indexer.IndexField(ctx, object, refersTo, references); err != nil {
-			return fmt.Errorf("indexing %T: %w", object, err)
-		}
-	}
-	return nil
-}
-
-// references lists what an object refers to.
-func references(object client.Object) []string {
-	switch o := object.(type) {
-	case *v1alpha1.TokenGrant:
-		refs := append(accountReferences(o.Spec.ServiceAccount), subjectReferences(o.Spec.Subject)...)
-		refs = append(refs, kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
-		if a := o.Spec.AppPassword; a != nil {
-			refs = append(refs, kindSecret+"/"+a.LoginSecretRef.Name)
-		}
-		if keepsSession(o) {
-			refs = append(refs, kindSecret+"/"+sessionName(o))
-		}
-		if c := o.Spec.Nextcloud; c != nil {
-			refs = append(refs, caReferences(c.CARef)...)
-		}
-		return refs
-	case *v1alpha1.TokenIssuer:
-		return append(accountReferences(o.Spec.ServiceAccount), caReferences(o.Spec.CARef)...)
-	case *v1alpha1.ClusterTokenIssuer:
-		return append(accountReferences(o.Spec.ServiceAccount), caReferences(o.Spec.CARef)...)
-	}
-	return nil
-}
-
-func accountReferences(a *v1alpha1.ServiceAccount) []string {
-	if a == nil {
-		return nil
-	}
-	switch {
-	case a.ClientSecretRef != nil:
-		return []string{kindSecret + "/" + a.ClientSecretRef.Name}
-	case a.PrivateKeyJWT != nil:
-		return []string{kindSecret + "/" + a.PrivateKeyJWT.SecretRef.Name}
-	case a.TLS != nil:
-		return []string{kindSecret + "/" + a.TLS.SecretRef.Name}
-	case a.KubernetesToken != nil:
-		return []string{kindServiceAccount + "/" + a.KubernetesToken.ServiceAccountName}
-	}
-	return nil
-}
-
-func subjectReferences(s *v1alpha1.Subject) []string {
-	switch {
-	case s == nil:
-		return nil
-	case s.TokenSecretRef != nil:
-		return []string{kindSecret + "/" + s.TokenSecretRef.Name}
-	case s.OfflineTokenSecretRef != nil:
-		return []string{kindSecret + "/" + s.OfflineTokenSecretRef.Name}
-	case s.Assertion != nil && s.Assertion.TokenSecretRef != nil:
-		return []string{kindSecret + "/" + s.Assertion.TokenSecretRef.Name}
-	case s.Assertion != nil && s.Assertion.KubernetesToken != nil:
-		return []string{kindServiceAccount + "/" + s.Assertion.KubernetesToken.ServiceAccountName}
-	}
-	return nil
-}
-
-func caReferences(ref *v1alpha1.CARef) []string {
-	if ref == nil {
-		return nil
-	}
-	return []string{ref.Kind + "/" + ref.Name}
 }
 
 // metadataSource watches the metadata of one kind, and wakes those who refer to what has changed. At the start all are looked

@@ -33,6 +33,7 @@ type options struct {
 	namespaceList           string
 	namespaces              []string
 	operatorNamespace       string
+	clusterIssuers          bool
 	allowHTTP               bool
 	denyPrivate             bool
 	allowedHostList         string
@@ -64,6 +65,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "Address of /healthz and /readyz.")
 	fs.StringVar(&o.namespaceList, "namespaces", "", "Comma-separated namespaces to work in; all when empty.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
+	fs.BoolVar(&o.clusterIssuers, "cluster-issuers", true, "Work with ClusterTokenIssuers, which needs permissions for the whole cluster and for the operator's namespace.")
 	fs.StringVar(&o.allowedHostList, "allowed-hosts", "", "Comma-separated names, addresses and CIDRs of issuers and Nextclouds: connect to no others. A name allows the names below it; a listed address may be private. All when empty.")
 	fs.BoolVar(&o.allowHTTP, "allow-http-issuers", false, "Let issuers and Nextclouds be plain http beyond loopback. Credentials then travel in the clear.")
 	fs.BoolVar(&o.denyPrivate, "deny-private-addresses", false, "Refuse to connect to issuers and Nextclouds at private addresses. Link-local and cloud metadata addresses are always refused.")
@@ -149,8 +151,12 @@ func (o *options) leaderNamespace() string {
 }
 
 func (o *options) controllers() controllers.Options {
+	referred := o.operatorNamespace
+	if !o.clusterIssuers {
+		referred = ""
+	}
 	return controllers.Options{
-		OperatorNamespace: o.operatorNamespace,
+		OperatorNamespace: referred,
 		Namespaces:        o.namespaces,
 		AllowHTTP:         o.allowHTTP,
 		DenyPrivate:       o.denyPrivate,

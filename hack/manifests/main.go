@@ -4,9 +4,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,22 +58,31 @@ func run() error {
 	return overlay(p)
 }
 
-// overlay writes what turns config/default into config/namespaced.
+// overlay writes the roles of config/rbac, each a switch of its own, and those of config/namespaced.
 func overlay(p permissions) error {
-	cluster := rbacv1.ClusterRole{
+	return errors.Join(
+		write("config/rbac/role_manager.yaml", clusterRole("tokengrant-manager", slices.Concat(p.Namespaced, p.AllNamespaces))),
+		write("config/rbac/role_cluster_issuers.yaml", clusterRole("tokengrant-cluster-issuers", p.Cluster)),
+		write("config/rbac/role_kubernetes_token.yaml", clusterRole("tokengrant-kubernetes-token", p.Tokens)),
+		write("config/namespaced/role_manager.yaml", role("tokengrant-manager", p.Namespaced)),
+		write("config/namespaced/role_kubernetes_token.yaml", role("tokengrant-kubernetes-token", p.Tokens)),
+	)
+}
+
+func clusterRole(name string, rules []rbacv1.PolicyRule) rbacv1.ClusterRole {
+	return rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
-		ObjectMeta: metav1.ObjectMeta{Name: "tokengrant-manager"},
-		Rules:      p.Cluster,
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules:      rules,
 	}
-	own := rbacv1.Role{
+}
+
+func role(name string, rules []rbacv1.PolicyRule) rbacv1.Role {
+	return rbacv1.Role{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"},
-		ObjectMeta: metav1.ObjectMeta{Name: "tokengrant-manager", Namespace: "tokengrant-system"},
-		Rules:      p.Namespaced,
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "tokengrant-system"},
+		Rules:      rules,
 	}
-	if err := write("config/namespaced/cluster_role.yaml", cluster); err != nil {
-		return err
-	}
-	return write("config/namespaced/role.yaml", own)
 }
 
 // copyInto makes the files of a folder that match the pattern's base the same as those of the pattern.

@@ -14,6 +14,8 @@ type permissions struct {
 	Namespaced []rbacv1.PolicyRule `json:"namespaced"`
 	// AllNamespaces are needed beside those by an operator of all namespaces.
 	AllNamespaces []rbacv1.PolicyRule `json:"allNamespaces"`
+	// Tokens are for grants with kubernetesToken, in each namespace with TokenGrants.
+	Tokens []rbacv1.PolicyRule `json:"kubernetesToken"`
 	// OperatorNamespace are needed where the Secrets of ClusterTokenIssuers are, when that is none with TokenGrants.
 	OperatorNamespace []rbacv1.PolicyRule `json:"operatorNamespace"`
 }
@@ -24,23 +26,24 @@ var (
 	ownNamespace, allNamespaces = []string{"get"}, []string{"list", "watch"}
 	// What a ClusterTokenIssuer refers to, and what may be done with it.
 	referredTo = map[string][]string{
-		"configmaps":            {"get", "list", "watch"},
-		"secrets":               {"get", "list", "watch"},
-		"serviceaccounts":       {"get", "list", "watch"},
-		"serviceaccounts/token": {"create"},
+		"configmaps":      {"get", "list", "watch"},
+		"secrets":         {"get", "list", "watch"},
+		"serviceaccounts": {"get", "list", "watch"},
 	}
 )
 
 func split(rules []rbacv1.PolicyRule) permissions {
 	var p permissions
 	for _, rule := range rules {
-		var cluster, namespaced, namespaces []string
+		var cluster, namespaced, namespaces, tokens []string
 		for _, resource := range rule.Resources {
 			switch {
 			case slices.Contains(clusterScoped, resource):
 				cluster = append(cluster, resource)
 			case resource == "namespaces":
 				namespaces = append(namespaces, resource)
+			case resource == "serviceaccounts/token":
+				tokens = append(tokens, resource)
 			default:
 				namespaced = append(namespaced, resource)
 			}
@@ -48,6 +51,7 @@ func split(rules []rbacv1.PolicyRule) permissions {
 		p.Cluster = with(p.Cluster, rule, cluster, rule.Verbs)
 		p.Namespaced = with(p.Namespaced, rule, namespaced, rule.Verbs)
 		p.Namespaced = with(p.Namespaced, rule, namespaces, ownNamespace)
+		p.Tokens = with(p.Tokens, rule, tokens, rule.Verbs)
 		p.AllNamespaces = with(p.AllNamespaces, rule, namespaces, allNamespaces)
 		p.OperatorNamespace = appendReferred(p.OperatorNamespace, rule)
 	}

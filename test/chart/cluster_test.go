@@ -240,7 +240,7 @@ func TestTheAPIServerTakesAllThereIs(t *testing.T) {
 	if out := c.kubectl(t, append(check, "--filename", file)...); strings.Count(out, "\n") < 20 {
 		t.Errorf("too little was checked:\n%s", out)
 	}
-	for _, overlay := range []string{"config/default", "config/namespaced", "config/admission", "test/chart/testdata/encryption", "test/chart/testdata/import-keys"} {
+	for _, overlay := range []string{"config/default", "config/namespaced", "config/admission", "test/chart/testdata/encryption", "test/chart/testdata/import-keys", "test/chart/testdata/minimal"} {
 		c.kubectl(t, append(check, "--kustomize", overlay)...)
 	}
 }

@@ -27,6 +27,16 @@ func TestTokensOfServiceAccountsAreASwitch(t *testing.T) {
 	}
 }
 
+// TestClusterIssuersAreASwitch: without it, the operator may read nothing of the cluster, and nothing in its own namespace but
+// what the leader election needs.
+func TestClusterIssuersAreASwitch(t *testing.T) {
+	for _, p := range given(t, "watchNamespaces={apps}", "clusterIssuers=false", "metrics.enabled=false", "rbac.aggregate=false") {
+		if !strings.HasPrefix(p, "in apps: ") && !strings.Contains(p, "coordination.k8s.io/leases") && !strings.Contains(p, "events") {
+			t.Errorf("%s, in spite of the switch", p)
+		}
+	}
+}
+
 // given lists the permissions of whoever the chart gives some.
 func given(t *testing.T, values ...string) (list []string) {
 	t.Helper()

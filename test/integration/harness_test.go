@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -57,6 +58,8 @@ type world struct {
 	allowedHosts *httpclient.Hosts
 	// keys is the file with the operator's encryption keys, imports the one with its import keys.
 	keys, imports string
+	// server is as whom the operator works; nil is cluster.operator.
+	server *rest.Config
 	// wire, where there is one, stands between the operator and the API server.
 	wire *wire
 	stop func()
@@ -89,7 +92,7 @@ func newNamespace(t *testing.T) string {
 func (w *world) start() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	server := rest.CopyConfig(cluster.operator)
+	server := rest.CopyConfig(cmp.Or(w.server, cluster.operator))
 	if w.wire != nil {
 		server.Wrap(w.wire.through)
 	}

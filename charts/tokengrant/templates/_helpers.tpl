@@ -88,6 +88,9 @@ subjects:
 {{- if .Values.importKeys.existingSecret }}
 - --import-keys-file=/etc/tokengrant/import-keys/keys
 {{- end }}
+{{- if not .Values.clusterIssuers }}
+- --cluster-issuers=false
+{{- end }}
 {{- if .Values.allowHTTPIssuers }}
 - --allow-http-issuers
 {{- end }}
