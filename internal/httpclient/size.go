@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -32,6 +33,9 @@ func checkSize(req *http.Request) error {
 				return &RequestTooLargeError{"the " + name + " header", int64(len(value)), maxHeaderBytes}
 			}
 		}
+	}
+	if req.ContentLength <= 0 && req.Body != nil && req.Body != http.NoBody { // Nothing here streams.
+		return errors.New("the size of the request body is not known")
 	}
 	if req.ContentLength > maxRequestBytes {
 		return &RequestTooLargeError{"the request body", req.ContentLength, maxRequestBytes}

@@ -18,6 +18,9 @@ const (
 	minLeft = 10 * time.Second
 	// maxLife is the longest life believed: a revoked token must not be held for days.
 	maxLife = time.Hour
+	// maxHeld bounds the tokens that an issuer's connection keeps, in bytes: a tenant decides how many there are. One that was
+	// dropped is asked for again.
+	maxHeld = 8 << 20
 )
 
 // key names a token by everything it depends on. The separator cannot be part of a scope or a Secret's
@@ -33,6 +36,7 @@ type subjects struct {
 
 	mu   sync.Mutex
 	held map[string]subject
+	size int // of all keys and tokens, in bytes
 }
 
 type subject struct {
@@ -56,8 +60,34 @@ func (s *subjects) put(key string, token keycloak.Token, asked time.Time) {
 		if s.held == nil {
 			s.held = map[string]subject{}
 		}
-		s.held[key] = subject{token, until}
+		s.remove(key)
+		added := subject{token, until}
+		for len(s.held) > 0 && s.size+added.size(key) > maxHeld {
+			s.remove(s.next())
+		}
+		s.held[key] = added
+		s.size += added.size(key)
 	}
+}
+
+func (h subject) size(key string) int { return len(key) + len(h.token.AccessToken.Reveal()) }
+
+// remove forgets a token, if there is one.
+func (s *subjects) remove(key string) {
+	if held, ok := s.held[key]; ok {
+		delete(s.held, key)
+		s.size -= held.size(key)
+	}
+}
+
+// next names the token that ends first.
+func (s *subjects) next() (first string) {
+	for key, held := range s.held {
+		if first == "" || held.until.Before(s.held[first].until) {
+			first = key
+		}
+	}
+	return first
 }
 
 // usableUntil leaves half of the life and at least minLeft for whoever gets the token last. A life that the
@@ -73,7 +103,7 @@ func usableUntil(asked time.Time, expiresIn *int64) time.Time {
 func (s *subjects) drop(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.held, key)
+	s.remove(key)
 }
 
 // dropToken leaves a newer token alone: of many callers that were refused with one, the first drops it.
@@ -81,7 +111,7 @@ func (s *subjects) dropToken(key string, token sensitive.String) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[key].token.AccessToken.Equal(token) {
-		delete(s.held, key)
+		s.remove(key)
 	}
 }
 
@@ -96,7 +126,7 @@ func (s *subjects) sweep() {
 	now := s.clock.Now()
 	for key, held := range s.held {
 		if !now.Before(held.until) {
-			delete(s.held, key)
+			s.remove(key)
 		}
 	}
 }
