@@ -34,7 +34,7 @@ func checkSize(req *http.Request) error {
 			}
 		}
 	}
-	if req.ContentLength <= 0 && req.Body != nil && req.Body != http.NoBody { // Nothing here streams.
+	if req.ContentLength <= 0 && req.Body != nil && req.Body != http.NoBody && req.Method != http.MethodGet { // Nothing here streams.
 		return errors.New("the size of the request body is not known")
 	}
 	if req.ContentLength > maxRequestBytes {
