@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,14 +28,28 @@ func TestTokensOfServiceAccountsAreASwitch(t *testing.T) {
 	}
 }
 
-// TestClusterIssuersAreASwitch: without it, the operator may read nothing of the cluster, and nothing in its own namespace but
-// what the leader election needs.
+// TestClusterIssuersAreASwitch: without it, the operator may do nothing with ClusterTokenIssuers. With watchNamespaces it has no
+// permission in the whole cluster, and none in its own namespace but what the leader election needs.
 func TestClusterIssuersAreASwitch(t *testing.T) {
+	for _, scope := range []string{"watchNamespaces=null", "watchNamespaces={apps}"} {
+		with := given(t, scope, "metrics.enabled=false", "rbac.aggregate=false")
+		without := given(t, scope, "metrics.enabled=false", "rbac.aggregate=false", "clusterIssuers=false")
+		if !mentions(with, "clustertokenissuers") || mentions(without, "clustertokenissuers") {
+			t.Errorf("%s: with the switch %q, without it %q", scope, with, without)
+		}
+		if !mentions(without, "tokengrants") {
+			t.Errorf("%s: the switch takes away more: %q", scope, without)
+		}
+	}
 	for _, p := range given(t, "watchNamespaces={apps}", "clusterIssuers=false", "metrics.enabled=false", "rbac.aggregate=false") {
 		if !strings.HasPrefix(p, "in apps: ") && !strings.Contains(p, "coordination.k8s.io/leases") && !strings.Contains(p, "events") {
 			t.Errorf("%s, in spite of the switch", p)
 		}
 	}
+}
+
+func mentions(permissions []string, resource string) bool {
+	return slices.ContainsFunc(permissions, func(p string) bool { return strings.Contains(p, resource) })
 }
 
 // given lists the permissions of whoever the chart gives some.
