@@ -23,7 +23,7 @@ func (i *Issuers) allows(ctx context.Context, view issuerView, grant *v1alpha1.T
 	}
 	wanted, scopes := []v1alpha1.Audience{"*"}, grant.Spec.Scopes
 	if e := grant.Spec.Exchange; e != nil {
-		wanted, scopes = e.Audience, slices.Concat(scopes, e.Scopes)
+		wanted, scopes = e.Audiences, slices.Concat(scopes, e.Scopes)
 	}
 	admitted, served := false, false
 	for _, rule := range view.allow {
@@ -70,7 +70,7 @@ func demanded(exchange *v1alpha1.Exchange, scopes []v1alpha1.Scope) string {
 	if exchange == nil {
 		words = append(words, `every audience ("*"), as a grant without exchange asks for`)
 	} else {
-		for _, a := range exchange.Audience {
+		for _, a := range exchange.Audiences {
 			words = append(words, fmt.Sprintf("audience %q", a))
 		}
 	}

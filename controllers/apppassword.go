@@ -21,9 +21,6 @@ import (
 	"github.com/tokengrant/tokengrant/internal/sensitive"
 )
 
-// defaultRotateAfter is the default that stands in the CRD.
-const defaultRotateAfter = 720 * time.Hour
-
 // accountLogin is the login of a Nextcloud account, as it stands in its Secret.
 type accountLogin struct {
 	user     string
@@ -36,7 +33,7 @@ type accountLogin struct {
 // gatherAppPassword finds out what is kept for a grant, and with what to make more.
 func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) error {
 	if err := publish.ValidateAppPassword(templates(g.grant)); err != nil {
-		return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
+		return failf(v1alpha1.ReasonInvalidSpec, "spec.delivery.secret.data: %v", err)
 	}
 	s, err := r.session(ctx, g)
 	if err != nil {
@@ -46,7 +43,7 @@ func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) er
 	if err != nil {
 		return err
 	}
-	url := string(g.grant.Spec.Nextcloud.URL)
+	url := string(g.grant.Spec.AppPassword.Nextcloud.URL)
 	g.login = login
 	g.adopt(s)
 	g.inputs.Token = plan.HashInputs("appPassword", url, login.user)
@@ -66,7 +63,7 @@ func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) er
 // adopt takes up the published app password where nothing else keeps it any more, so that it is deleted one day. It says
 // whether it did.
 func (g *gathered) adopt(s *session) bool {
-	if g.record == nil || g.record.Name == "" || g.grant.Spec.Nextcloud == nil || g.appPassword(g.record.Name) != nil {
+	if g.record == nil || g.record.Name == "" || g.grant.Spec.AppPassword == nil || g.appPassword(g.record.Name) != nil {
 		return false
 	}
 	m := g.held()
@@ -75,7 +72,7 @@ func (g *gathered) adopt(s *session) bool {
 	}
 	r := g.record
 	p := offline.AppPassword{
-		URL: string(g.grant.Spec.Nextcloud.URL), User: r.Token.Username, Name: r.Name, Password: m.token, MadeAt: r.Token.IssuedAt.UTC(),
+		URL: string(g.grant.Spec.AppPassword.Nextcloud.URL), User: r.Token.Username, Name: r.Name, Password: m.token, MadeAt: r.Token.IssuedAt.UTC(),
 		Inputs: r.Inputs, Credential: r.Credential, Request: r.Request, Published: true,
 	}
 	if g.login != nil && g.login.version == r.Credential {
@@ -87,13 +84,13 @@ func (g *gathered) adopt(s *session) bool {
 
 // loginContent names the login, and the Nextcloud that it is for.
 func (g *gathered) loginContent() string {
-	return plan.HashInputs(string(g.grant.Spec.Nextcloud.URL), g.login.digest)
+	return plan.HashInputs(string(g.grant.Spec.AppPassword.Nextcloud.URL), g.login.digest)
 }
 
 // accountLogin reads both halves of the login from one version of the Secret: a user with another's password would be
 // refused.
 func (r *GrantReconciler) accountLogin(ctx context.Context, g *gathered) (*accountLogin, error) {
-	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: g.grant.Spec.AppPassword.LoginSecretRef.Name}
+	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: g.grant.Spec.AppPassword.From.LoginSecretRef.Name}
 	meta, err := r.Issuers.References.meta(ctx, kindSecret, key)
 	if err != nil {
 		return nil, err
@@ -204,10 +201,10 @@ func secretType(grant *v1alpha1.TokenGrant) corev1.SecretType {
 }
 
 func rotateAfter(grant *v1alpha1.TokenGrant) time.Duration {
-	if a := grant.Spec.AppPassword; a != nil && a.RotateAfter != nil {
-		return a.RotateAfter.Duration
+	if a := grant.Spec.AppPassword; a != nil {
+		return a.Rotation.Every.Duration
 	}
-	return defaultRotateAfter
+	return 0
 }
 
 // appPasswordName says who made it and when, to whoever finds it in the settings of the account: at most 120 characters.

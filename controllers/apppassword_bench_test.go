@@ -70,10 +70,10 @@ func newBench(t *testing.T, change ...func(*v1alpha1.TokenGrant)) *bench {
 		t.Fatal(err)
 	}
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "g", UID: "uid-of-g", Generation: 1}}
-	g.Spec.AppPassword = &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}}
-	g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(b.url)}
-	g.Spec.Nextcloud.Interval = &metav1.Duration{Duration: 24 * time.Hour}
-	g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+	g.Spec.AppPassword = &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(b.url)}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}}
+	g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(b.url)}}
+	g.Spec.Check.Interval = &metav1.Duration{Duration: 24 * time.Hour}
+	g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	for _, f := range change {
 		f(g)
 	}

@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
-	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/nextcloud/nextcloudtest"
 )
@@ -23,8 +22,16 @@ func TestAppPasswordRepairsItsSecretWithoutALogin(t *testing.T) {
 		"edited":             func(b *bench) { b.editSecret("g", func(s *corev1.Secret) { s.Data["password"] = []byte("mine") }) },
 		"without its record": func(b *bench) { b.editSecret("g", func(s *corev1.Secret) { s.Annotations = nil }) },
 		"without its label":  func(b *bench) { b.editSecret("g", func(s *corev1.Secret) { s.Labels = nil }) },
-		"of other templates": func(b *bench) { b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Data = templated }) },
-		"of another name":    func(b *bench) { b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Name = "other" }) },
+		"of other templates": func(b *bench) {
+			b.edit(func(g *v1alpha1.TokenGrant) {
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: templated}}
+			})
+		},
+		"of another name": func(b *bench) {
+			b.edit(func(g *v1alpha1.TokenGrant) {
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "other"}}
+			})
+		},
 		"without its login": func(b *bench) {
 			_ = b.Delete(b.t.Context(), b.secret("g"))
 			_ = b.Delete(b.t.Context(), b.secret("login"))
@@ -66,7 +73,9 @@ func TestAppPasswordSecretHasTheTypeOfItsKeys(t *testing.T) {
 		{map[string]v1alpha1.DataTemplate{"username": "{{ .Username }}", "dsn": "https://{{ .Username }}:{{ .Password }}@x"}, corev1.SecretTypeBasicAuth},
 		{nil, corev1.SecretTypeBasicAuth},
 	} {
-		b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Data = tc.data })
+		b.edit(func(g *v1alpha1.TokenGrant) {
+			g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: tc.data}}
+		})
 		b.run()
 		if s := b.secret("g"); s.Type != tc.want || len(s.Data) != max(len(tc.data), 2) {
 			t.Errorf("%s with %d keys, want %s", s.Type, len(s.Data), tc.want)
@@ -166,7 +175,7 @@ func TestAppPasswordOfAnAdministratorIsPublishedOnPurposeOnly(t *testing.T) {
 		t.Error("published")
 	}
 	b.restart()
-	b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{} })
+	b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{} })
 	b.run()
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 1, 1)
 }
@@ -198,7 +207,7 @@ func TestAppPasswordEndsWithItsGrant(t *testing.T) {
 		"without the login":              {func(b *bench) { _ = b.Delete(b.t.Context(), b.secret("login")) }, 0, "", time.Second},
 		"of a spec that became invalid": {func(b *bench) {
 			b.edit(func(g *v1alpha1.TokenGrant) {
-				g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"a": "{{ .Nothing }}"}
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"a": "{{ .Nothing }}"}}}
 			})
 		}, 0, "", time.Second},
 		"when what kept them went before, and memory has them": {func(b *bench) { _ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g"))) }, 0, "", time.Second},
@@ -207,7 +216,9 @@ func TestAppPasswordEndsWithItsGrant(t *testing.T) {
 			b.restart()
 		}, 0, "", time.Second},
 		"when nobody knows it any more": {func(b *bench) {
-			b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Data = templated })
+			b.edit(func(g *v1alpha1.TokenGrant) {
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: templated}}
+			})
 			b.run()
 			_ = b.Delete(b.t.Context(), b.secret(publish.SessionName("g")))
 			b.restart()
@@ -266,7 +277,7 @@ func TestAppPasswordEndsWhenTheSpecAsksForNone(t *testing.T) {
 		t.Error("it has ended, and nothing has come in its place")
 	}
 	b.replaceByToken()
-	b.pass(plan.Overlap + 2*time.Minute)
+	b.pass(v1alpha1.DefaultOverlap + 2*time.Minute)
 	b.once()
 	if b.works(made) || b.secret(publish.SessionName("g")) != nil || len(b.grant().Finalizers) != 0 {
 		t.Errorf("works %t, session %v, finalizers %v", b.works(made), b.secret(publish.SessionName("g")), b.grant().Finalizers)
@@ -278,13 +289,15 @@ func TestAppPasswordOfAnotherNextcloud(t *testing.T) {
 	b.run()
 	first := b.password()
 	other := newBench(t)
-	b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.URL = v1alpha1.HTTPURL(other.url) })
+	b.edit(func(g *v1alpha1.TokenGrant) {
+		g.Spec.AppPassword.Nextcloud.URL, g.Spec.Check.Nextcloud.URL = v1alpha1.HTTPURL(other.url), v1alpha1.HTTPURL(other.url)
+	})
 	b.run()
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 1, 1)
 	if other.atNextcloud() != 1 || !other.works(b.password()) {
 		t.Error("none was made at the other Nextcloud")
 	}
-	b.pass(plan.Overlap + time.Minute)
+	b.pass(v1alpha1.DefaultOverlap + time.Minute)
 	if b.works(first) || b.atNextcloud() != 0 {
 		t.Error("the former Nextcloud still has it")
 	}

@@ -17,7 +17,7 @@ import (
 // sent, then the answer is kept, and nothing else is done before that. What was begun is finished also when the operator
 // is being stopped.
 func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (m *minted, err error) {
-	err = r.atNextcloud(ctx, g, string(g.grant.Spec.Nextcloud.URL), func(ctx context.Context, nc nextcloud.Client) error {
+	err = r.atNextcloud(ctx, g, string(g.grant.Spec.AppPassword.Nextcloud.URL), func(ctx context.Context, nc nextcloud.Client) error {
 		m, err = r.logInAt(ctx, g, nc)
 		return err
 	})

@@ -28,7 +28,9 @@ func TestAppPasswordLoginThatIsRefusedIsNotTriedAgain(t *testing.T) {
 		"a restart":   b.restart,
 		"the request": func() { b.edit(request("1")) },
 		"another spec": func() {
-			b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"a": "b"} })
+			b.edit(func(g *v1alpha1.TokenGrant) {
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Labels: map[string]v1alpha1.LabelValue{"a": "b"}}}
+			})
 		},
 		"a label":       func() { b.editSecret("login", func(s *corev1.Secret) { s.Labels = map[string]string{"a": "b"} }) },
 		"both restarts": func() { b.restart(); b.run(); b.restart() },
@@ -239,7 +241,7 @@ func TestAppPasswordInputThatCannotWork(t *testing.T) {
 		}, v1alpha1.ReasonEncryptionKeyMissing, 0, []string{"an app password has to be kept encrypted", "--encryption-keys-file"}},
 		"a template of tokens": {func(b *bench) {
 			b.edit(func(g *v1alpha1.TokenGrant) {
-				g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"header": "Bearer {{ .AccessToken }}"}
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"header": "Bearer {{ .AccessToken }}"}}}
 			})
 		}, v1alpha1.ReasonInvalidSpec, 0, []string{`key "header": an app password has no .AccessToken: use .Username, .Password`}},
 		"an app password as the account's password": {func(b *bench) {
@@ -250,12 +252,14 @@ func TestAppPasswordInputThatCannotWork(t *testing.T) {
 			[]string{`in the group "admin" and must not be`, "take the group out of expect.notInGroups"},
 		},
 		"another user": {
-			func(b *bench) { b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Expect.User = "bob" }) }, v1alpha1.ReasonNextcloudWrongUser, 1,
+			func(b *bench) { b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Check.Nextcloud.Expect.User = "bob" }) }, v1alpha1.ReasonNextcloudWrongUser, 1,
 			[]string{`the login of user "alice" is user "alice", expected "bob"`},
 		},
 		"plain http": {
 			func(b *bench) {
-				b.edit(func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.URL = "http://cloud.example.com" })
+				b.edit(func(g *v1alpha1.TokenGrant) {
+					g.Spec.AppPassword.Nextcloud.URL, g.Spec.Check.Nextcloud.URL = "http://cloud.example.com", "http://cloud.example.com"
+				})
 			}, v1alpha1.ReasonInvalidSpec, 0,
 			[]string{"use https"},
 		},

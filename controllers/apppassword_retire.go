@@ -10,6 +10,7 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/tokengrant/tokengrant/api/v1alpha1"
 	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/nextcloud"
@@ -43,7 +44,7 @@ func (r *GrantReconciler) note(ctx context.Context, g *gathered, v *nextcloud.Ve
 	if s == nil || len(s.AppPasswords) == 0 {
 		return
 	}
-	list := settled(s.AppPasswords, g.record, v, g.now, cmp.Or(r.Overlap, plan.Overlap))
+	list := settled(s.AppPasswords, g.record, v, g.now, cmp.Or(r.Overlap, g.overlap()))
 	if slices.EqualFunc(list, s.AppPasswords, offline.AppPassword.Equal) && !s.unsaved {
 		return
 	}
@@ -56,6 +57,14 @@ func (r *GrantReconciler) tryToKeep(ctx context.Context, g *gathered) {
 		ctrl.LoggerFrom(ctx).Info("Cannot keep the app passwords yet", "failure", err.Error())
 		g.past.retireAfter = g.now.Add(keepRetry)
 	}
+}
+
+// overlap is how long a replaced app password goes on working.
+func (g *gathered) overlap() time.Duration {
+	if a := g.grant.Spec.AppPassword; a != nil {
+		return a.Rotation.Overlap.Duration
+	}
+	return v1alpha1.DefaultOverlap
 }
 
 // settled is pure. published describes what the Secret holds, and v is Nextcloud's word about it; either may be nil.

@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
-	"github.com/tokengrant/tokengrant/controllers/plan"
 	"github.com/tokengrant/tokengrant/controllers/publish"
 	"github.com/tokengrant/tokengrant/internal/offline"
 )
@@ -55,8 +54,8 @@ func TestAppPasswordIsKeptBeforeItIsPublished(t *testing.T) {
 	if at := g.Status.RefreshAt; at.After(noon.Add(720*time.Hour)) || at.Time.Before(noon.Add(648*time.Hour)) {
 		t.Errorf("refreshAt = %s", at)
 	}
-	if g.Status.Nextcloud.User != "alice" || len(g.Finalizers) != 1 {
-		t.Errorf("status.nextcloud = %+v, finalizers %v", g.Status.Nextcloud, g.Finalizers)
+	if g.Status.Check.User != "alice" || len(g.Finalizers) != 1 {
+		t.Errorf("status.check = %+v, finalizers %v", g.Status.Check, g.Finalizers)
 	}
 	if names := b.cloud.AppPasswordNames("alice"); names[0] != "tokengrant apps/g 2026-11-23T12:00:00Z" {
 		t.Errorf("it is called %q", names[0])
@@ -83,7 +82,7 @@ func TestAppPasswordIsRotatedWithAnOverlap(t *testing.T) {
 			if restart {
 				b.restart()
 			}
-			b.pass(plan.Overlap - 2*time.Minute)
+			b.pass(v1alpha1.DefaultOverlap - 2*time.Minute)
 			if !b.works(old) {
 				t.Error("the old one has ended before its overlap")
 			}
@@ -108,7 +107,7 @@ func TestAppPasswordIsRotatedOnRequest(t *testing.T) {
 	b.edit(request("2"))
 	b.run()
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 3, 3)
-	b.pass(plan.Overlap + time.Minute)
+	b.pass(v1alpha1.DefaultOverlap + time.Minute)
 	b.expect(metav1.ConditionTrue, v1alpha1.ReasonPublished, 3, 1)
 }
 

@@ -51,12 +51,12 @@ func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) err
 // authenticate is the closed list of the ways in which a client can authenticate. What it refers to is in one namespace.
 func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account *v1alpha1.ServiceAccount, namespace string) (credential, error) {
 	switch {
-	case account.ClientSecretRef != nil:
-		return r.clientSecret(ctx, account.ClientSecretRef, namespace)
+	case account.ClientSecret != nil:
+		return r.clientSecret(ctx, account.ClientSecret, namespace)
 	case account.PrivateKeyJWT != nil:
 		return r.privateKeyJWT(ctx, account.PrivateKeyJWT, namespace)
-	case account.TLS != nil:
-		return r.tlsClient(ctx, account.TLS, namespace)
+	case account.Certificate != nil:
+		return r.tlsClient(ctx, account.Certificate, namespace)
 	case account.KubernetesToken != nil:
 		a, err := r.kubernetesToken(ctx, g, account.KubernetesToken, namespace)
 		if err != nil {
@@ -64,16 +64,16 @@ func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account
 		}
 		return credential{auth: keycloak.Assertion(a.get), version: a.version}, nil
 	default:
-		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecretRef, privateKeyJWT, tls or kubernetesToken", account.ClientID)
+		return credential{}, failf(v1alpha1.ReasonInvalidSpec, "the serviceAccount %q has no way to authenticate: set clientSecret, privateKeyJWT, certificate or kubernetesToken", account.ClientID)
 	}
 }
 
-func (r *GrantReconciler) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) (credential, error) {
-	secret, err := r.Issuers.References.readUpTo(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: ref.Name}, ref.Key}, sensitive.MaxClientSecret)
+func (r *GrantReconciler) clientSecret(ctx context.Context, way *v1alpha1.ClientSecret, namespace string) (credential, error) {
+	secret, err := r.Issuers.References.readUpTo(ctx, reference{kindSecret, types.NamespacedName{Namespace: namespace, Name: way.SecretRef.Name}, way.SecretRef.Key}, sensitive.MaxClientSecret)
 	if err != nil {
 		return credential{}, err
 	}
-	if ref.Method == v1alpha1.ClientSecretPost {
+	if way.Method == v1alpha1.ClientSecretPost {
 		return credential{auth: keycloak.SecretPost(secret.value), version: secret.version + "/Post"}, nil
 	}
 	return credential{auth: keycloak.SecretBasic(secret.value), version: secret.version + "/Basic"}, nil
@@ -92,7 +92,7 @@ func (r *GrantReconciler) privateKeyJWT(ctx context.Context, k *v1alpha1.Private
 }
 
 // tlsClient reads a certificate and its key, which must be of one version of their Secret.
-func (r *GrantReconciler) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace string) (credential, error) {
+func (r *GrantReconciler) tlsClient(ctx context.Context, t *v1alpha1.ClientCertificate, namespace string) (credential, error) {
 	secret := types.NamespacedName{Namespace: namespace, Name: t.SecretRef.Name}
 	certificate, err := r.Issuers.References.read(ctx, reference{kindSecret, secret, corev1.TLSCertKey})
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 // checkMinted asks Nextcloud about a new token, when that is due: always for the first token, a changed spec, another
 // identity, a key that Nextcloud may not know yet, and while the last answer was no acceptance; else at the interval.
 func (r *GrantReconciler) checkMinted(ctx context.Context, g *gathered, m *minted) (*nextcloud.Verdict, error) {
-	c := g.grant.Spec.Nextcloud
-	if c == nil {
+	if g.grant.Spec.NextcloudCheck() == nil {
 		return nil, nil
 	}
 	planned := g.planCheck()
@@ -29,13 +28,13 @@ func (r *GrantReconciler) checkMinted(ctx context.Context, g *gathered, m *minte
 
 func sameIdentity(a, b *plan.Record) bool {
 	return a.Token.Subject == b.Token.Subject && a.Token.Username == b.Token.Username && a.Inputs == b.Inputs &&
-		a.KeyID == b.KeyID && a.Name == b.Name && slices.Equal(a.Token.Audience, b.Token.Audience)
+		a.KeyID == b.KeyID && a.Name == b.Name && slices.Equal(a.Token.Audiences, b.Token.Audiences)
 }
 
 func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (v *nextcloud.Verdict, err error) {
 	ctx, end := stage.Begin(ctx, stage.Check)
 	defer func() { end(verdictError(v, err)) }()
-	c := g.grant.Spec.Nextcloud
+	c := g.grant.Spec.NextcloudCheck()
 	hints := hintsFor(g, m)
 	var verdict nextcloud.Verdict
 	err = r.atNextcloud(ctx, g, string(c.URL), func(ctx context.Context, nc nextcloud.Client) error {
@@ -74,7 +73,7 @@ func (r *GrantReconciler) atNextcloud(ctx context.Context, g *gathered, target s
 // cloud gives the connection to a Nextcloud of the grant. Where the authorities are gone with the grant, or the spec has
 // dropped them, what was made there is ended through the connection that it was made with.
 func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string) (*nextcloudClient, error) {
-	c, used := g.grant.Spec.Nextcloud, g.past.cloud
+	c, used := g.grant.Spec.Nextcloud(), g.past.cloud
 	var ref *v1alpha1.CARef
 	if c != nil {
 		ref = c.CARef
@@ -88,15 +87,23 @@ func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string)
 	}
 	found, err := r.nextclouds.client(target, authorities, r.Issuers)
 	if err != nil {
-		return nil, failf(v1alpha1.ReasonInvalidSpec, "spec.nextcloud.caRef cannot be used: %v", err)
+		return nil, failf(v1alpha1.ReasonInvalidSpec, "%s.caRef cannot be used: %v", nextcloudPath(g.grant), err)
 	}
 	g.past.cloud = found
 	return found, nil
 }
 
+// nextcloudPath is the field that says where the grant's Nextcloud is.
+func nextcloudPath(grant *v1alpha1.TokenGrant) string {
+	if grant.Spec.AppPassword != nil {
+		return "spec.appPassword.nextcloud"
+	}
+	return "spec.check.nextcloud"
+}
+
 // hintsFor tells what we know and Nextcloud's uniform 401 does not say.
 func hintsFor(g *gathered, m *minted) nextcloud.Hints {
-	known := g.grant.Status.Nextcloud // It keeps the user that Nextcloud named once.
+	known := g.grant.Status.Check // It keeps the user that Nextcloud named once.
 	if m.record.Name != "" {
 		return nextcloud.Hints{AppPassword: true, Username: m.record.Token.Username}
 	}
@@ -105,7 +112,7 @@ func hintsFor(g *gathered, m *minted) nextcloud.Hints {
 		AcceptedBefore: known != nil && known.User != "",
 		Username:       m.record.Token.Username,
 		Issuer:         string(g.issuer.spec.URL),
-		Audience:       m.record.Token.Audience,
+		Audience:       m.record.Token.Audiences,
 	}
 }
 
@@ -120,21 +127,21 @@ func pathChecks(paths []v1alpha1.NextcloudPath) []nextcloud.PathCheck {
 // withholds reports whether a token waits until Nextcloud was asked about it: the first one under Enforce, and one of
 // another identity. A refresh of what is held does not wait.
 func (g *gathered) withholds(m *minted) bool {
-	if c := g.grant.Spec.Nextcloud; c == nil || c.Policy == v1alpha1.PolicyWarn {
+	if c := g.grant.Spec.Check; c == nil || c.Policy == v1alpha1.PolicyWarn {
 		return false
 	}
 	held := g.record
 	return held == nil || held.Inputs != m.record.Inputs || held.Token.Subject != m.record.Token.Subject ||
-		held.Token.Username != m.record.Token.Username || !slices.Equal(held.Token.Audience, m.record.Token.Audience)
+		held.Token.Username != m.record.Token.Username || !slices.Equal(held.Token.Audiences, m.record.Token.Audiences)
 }
 
 // rejects says that a verdict keeps a new token out of the Secret.
-func rejects(c *v1alpha1.NextcloudCheck, v *nextcloud.Verdict) bool {
+func rejects(c *v1alpha1.Check, v *nextcloud.Verdict) bool {
 	return v != nil && v.Outcome == nextcloud.Rejected && c.Policy != v1alpha1.PolicyWarn
 }
 
-// acceptedStatus is a verdict as the status of the condition Accepted.
-func acceptedStatus(o nextcloud.Outcome) metav1.ConditionStatus {
+// checkStatus is a verdict as the status of the condition CheckPassed.
+func checkStatus(o nextcloud.Outcome) metav1.ConditionStatus {
 	switch o {
 	case nextcloud.Accepted:
 		return metav1.ConditionTrue
@@ -145,7 +152,7 @@ func acceptedStatus(o nextcloud.Outcome) metav1.ConditionStatus {
 	}
 }
 
-func acceptedReason(v *nextcloud.Verdict) v1alpha1.Reason {
+func checkReason(v *nextcloud.Verdict) v1alpha1.Reason {
 	if v.Outcome == nextcloud.Accepted {
 		return v1alpha1.ReasonNextcloudAccepted
 	}

@@ -17,9 +17,9 @@ import (
 func TestCheckThatWasJustMade(t *testing.T) {
 	gathered := func(v *nextcloud.Verdict) *gathered {
 		g := checked()
-		g.Spec.Nextcloud.Interval = &metav1.Duration{Duration: 10 * time.Minute}
+		g.Spec.Check.Interval = &metav1.Duration{Duration: 10 * time.Minute}
 		old := metav1.NewTime(earlier)
-		g.Status.Nextcloud = &v1alpha1.NextcloudStatus{CheckedAt: &old}
+		g.Status.Check = &v1alpha1.CheckStatus{CheckedAt: &old}
 		m := &minted{record: *recordOf(time.Hour)}
 		return &gathered{now: noon, grant: g, past: &remembered{minted: m}, record: &m.record, verdict: v}
 	}

@@ -26,7 +26,7 @@ func (r *GrantReconciler) announce(ctx context.Context, before, after *v1alpha1.
 	case !isFailing(is) && is.Token != nil && (was.Token == nil || isFailing(was)):
 		r.tell(ctx, after, corev1.EventTypeNormal, v1alpha1.ReasonPublished, wordingOf(after).holds(&is))
 	}
-	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionLifetimeSufficient} {
+	for _, kind := range []string{v1alpha1.ConditionCheckPassed, v1alpha1.ConditionLifetimeSufficient} {
 		if c := turned(was.Conditions, is.Conditions, kind); c != nil && c.Reason != told {
 			severity := corev1.EventTypeWarning
 			if c.Status == metav1.ConditionTrue {

@@ -29,7 +29,7 @@ const (
 // finalizes says whether something outside the cluster must end with the grant. Most grants have nothing of the kind,
 // and no finalizer: their tokens end by themselves.
 func finalizes(grant *v1alpha1.TokenGrant) bool {
-	return grant.Spec.AppPassword != nil || grant.Spec.RevokeOnDelete || requestedSubject(grant) != ""
+	return grant.Spec.AppPassword != nil || grant.Spec.DeletionPolicy == v1alpha1.DeletionRevoke || requestedSubject(grant) != ""
 }
 
 // end ends what a deleted grant has outside the cluster: the closed list. Each is tried, whatever the others meet, and

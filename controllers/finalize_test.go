@@ -57,9 +57,9 @@ func TestFinalizeGivesUp(t *testing.T) {
 	grant := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "apps", Name: "g", UID: "1", DeletionTimestamp: new(metav1.NewTime(now)), Finalizers: []string{v1alpha1.RevokeFinalizer},
 	}}
-	grant.Spec.RevokeOnDelete = true
+	grant.Spec.DeletionPolicy = v1alpha1.DeletionRevoke
 	grant.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: kindTokenIssuer, Name: "kc"}
-	grant.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "c", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "c", Key: "client-secret"}}
+	grant.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "c", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "c", Key: "client-secret"}}}
 	silent := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "kc", UID: "2"}}
 	silent.Spec.URL = "http://127.0.0.1:1/realms/r"
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "c", UID: "3"}, Data: map[string][]byte{"client-secret": []byte("s")}}

@@ -21,9 +21,6 @@ import (
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
-// defaultInterval is the default that stands in the CRD.
-const defaultInterval = 10 * time.Minute
-
 // gathered is all that a reconcile works with.
 type gathered struct {
 	now   time.Time
@@ -71,10 +68,10 @@ func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant
 		return g, err
 	}
 	if err := g.validTemplates(); err != nil {
-		return g, failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
+		return g, failf(v1alpha1.ReasonInvalidSpec, "spec.delivery.secret.data: %v", err)
 	}
-	if c := grant.Spec.Nextcloud; c != nil {
-		if err := r.Issuers.checkURL("spec.nextcloud.url", string(c.URL)); err != nil {
+	if n := grant.Spec.Nextcloud(); n != nil {
+		if err := r.Issuers.checkURL(nextcloudPath(grant)+".url", string(n.URL)); err != nil {
 			return g, err
 		}
 	}
@@ -160,9 +157,9 @@ func (g *gathered) judgeSecret() error {
 
 func conflict(s *corev1.Secret) error {
 	if owner := metav1.GetControllerOf(s); owner != nil {
-		return failf(v1alpha1.ReasonSecretConflict, "Secret %q belongs to %s %q and is left untouched: choose another spec.secret.name", s.Name, owner.Kind, owner.Name)
+		return failf(v1alpha1.ReasonSecretConflict, "Secret %q belongs to %s %q and is left untouched: choose another spec.delivery.secret.name", s.Name, owner.Kind, owner.Name)
 	}
-	return failf(v1alpha1.ReasonSecretConflict, "Secret %q exists, was not made by this TokenGrant and is left untouched: choose another spec.secret.name, or delete that Secret", s.Name)
+	return failf(v1alpha1.ReasonSecretConflict, "Secret %q exists, was not made by this TokenGrant and is left untouched: choose another spec.delivery.secret.name, or delete that Secret", s.Name)
 }
 
 func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
@@ -213,7 +210,7 @@ func tokenInputs(g *gathered) string {
 	parts := []string{string(g.issuer.spec.URL), g.clientID, plan.Words(spec.Scopes)}
 	parts = append(parts, subjectInputs(spec.Subject)...)
 	if spec.Exchange != nil {
-		parts = append(parts, plan.Words(spec.Exchange.Audience), plan.Words(spec.Exchange.Scopes))
+		parts = append(parts, plan.Words(spec.Exchange.Audiences), plan.Words(spec.Exchange.Scopes))
 	}
 	if user := requestedSubject(g.grant); user != "" {
 		parts = append(parts, "requestedSubject", user)
@@ -257,33 +254,30 @@ func (g *gathered) lost() bool {
 }
 
 func (g *gathered) planCheck() *plan.Check {
-	c := g.grant.Spec.Nextcloud
+	c := g.grant.Spec.Check
 	if c == nil || g.held() == nil {
 		return nil
 	}
-	check := &plan.Check{Interval: defaultInterval, Failure: g.past.unsettled}
-	if c.Interval != nil {
-		check.Interval = c.Interval.Duration
-	}
+	check := &plan.Check{Interval: c.Interval.Duration, Failure: g.past.unsettled}
 	if g.verdict != nil {
 		check.LastAt, check.Unsettled = g.now, g.verdict.Outcome != nextcloud.Accepted
 		return check
 	}
-	if n := g.grant.Status.Nextcloud; n != nil && n.CheckedAt != nil {
+	if n := g.grant.Status.Check; n != nil && n.CheckedAt != nil {
 		check.LastAt = n.CheckedAt.Time
 	}
-	accepted := meta.FindStatusCondition(g.grant.Status.Conditions, v1alpha1.ConditionAccepted)
+	accepted := meta.FindStatusCondition(g.grant.Status.Conditions, v1alpha1.ConditionCheckPassed)
 	check.Unsettled = accepted == nil || accepted.Status != metav1.ConditionTrue || accepted.ObservedGeneration != g.grant.Generation
 	return check
 }
 
 func secretName(grant *v1alpha1.TokenGrant) string {
-	return cmp.Or(grant.Spec.Secret.Name, grant.Name)
+	return grant.SecretDelivery().Name
 }
 
 func templates(grant *v1alpha1.TokenGrant) map[string]string {
-	t := make(map[string]string, len(grant.Spec.Secret.Data))
-	for k, v := range grant.Spec.Secret.Data {
+	t := make(map[string]string, len(grant.SecretDelivery().Data))
+	for k, v := range grant.SecretDelivery().Data {
 		t[k] = string(v)
 	}
 	return t

@@ -170,7 +170,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 		return r.logout(ctx, g, s)
 	case s.secret == nil && user != "" && g.grant.Status.Token != nil:
 		return failf(v1alpha1.ReasonNotRevoked, "%s: Secret %q, which has what ends it, is gone", theSession(user), sessionName(g.grant))
-	case s.RefreshToken.IsZero() || !g.grant.Spec.RevokeOnDelete:
+	case s.RefreshToken.IsZero() || g.grant.Spec.DeletionPolicy != v1alpha1.DeletionRevoke:
 		return nil
 	}
 	a, err := r.accessTo(ctx, g, s.Issuer, s.ClientID, s.access)

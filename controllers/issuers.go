@@ -152,11 +152,11 @@ func (i *Issuers) view(object client.Object) issuerView {
 	switch o := object.(type) {
 	case *v1alpha1.ClusterTokenIssuer:
 		return issuerView{
-			kind: kindClusterTokenIssuer, object: o, spec: &o.Spec.TokenIssuerSpec, status: &o.Status,
+			kind: kindClusterTokenIssuer, object: o, spec: o.Spec.WithDefaults(), status: &o.Status,
 			allow: o.Spec.Allow, namespace: i.OperatorNamespace,
 		}
 	case *v1alpha1.TokenIssuer:
-		return issuerView{kind: kindTokenIssuer, object: o, spec: &o.Spec, status: &o.Status, namespace: o.Namespace}
+		return issuerView{kind: kindTokenIssuer, object: o, spec: o.Spec.WithDefaults(), status: &o.Status, namespace: o.Namespace}
 	default:
 		panic(fmt.Sprintf("%T is not an issuer", object))
 	}

@@ -23,7 +23,7 @@ const nudgeTimeout = 5 * time.Second
 // fails delays the token and no more, so it is told in the status and stops nothing.
 func (r *GrantReconciler) nudge(ctx context.Context, g *gathered) {
 	g.past.unnudged = ""
-	if !g.grant.Spec.Secret.NudgePods {
+	if !g.grant.SecretDelivery().NudgePods {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, nudgeTimeout)

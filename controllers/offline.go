@@ -35,7 +35,7 @@ func keepsSession(grant *v1alpha1.TokenGrant) bool {
 }
 
 // offlineLogin reads the token of the login. Its Secret may go once the session is kept.
-func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1alpha1.OfflineTokenSecretRef) (*login, error) {
+func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1alpha1.SecretKeyRef) (*login, error) {
 	token, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}, ref.Key})
 	if err == nil {
 		trimmed := strings.TrimSpace(token.value.Reveal()) // Files and pipes end with a line break; no token does.

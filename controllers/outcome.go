@@ -45,7 +45,7 @@ func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
 	s.ObservedGeneration = o.grant.Generation
 	o.applyAttempt(s)
 	o.applyToken(s)
-	o.applyAccepted(s)
+	o.applyCheck(s)
 	o.applyReady(s)
 }
 
@@ -99,10 +99,10 @@ func (o outcome) applyToken(s *v1alpha1.TokenGrantStatus) {
 
 // propagation is how long a token takes to reach a volume at most, and how it would take less.
 func (o outcome) propagation() (within time.Duration, instead string) {
-	nudges := o.grant.Spec.Secret.NudgePods
+	nudges := o.grant.SecretDelivery().NudgePods
 	switch {
 	case !nudges:
-		instead = "set spec.secret.nudgePods, "
+		instead = "set spec.delivery.secret.nudgePods, "
 	case o.unnudged != "":
 		instead = "let the operator nudge pods (rbac.nudgePods=true in the chart, or kubectl apply -k config/nudge-pods), "
 	}
@@ -116,31 +116,31 @@ func (o outcome) whyUnnudged() string {
 	return fmt.Sprintf(", because pods could not be nudged (%s)", o.unnudged)
 }
 
-func (o outcome) applyAccepted(s *v1alpha1.TokenGrantStatus) {
+func (o outcome) applyCheck(s *v1alpha1.TokenGrantStatus) {
 	v := o.verdict
 	switch {
-	case o.grant.Spec.Nextcloud == nil, v == nil && o.record == nil && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAccepted):
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionAccepted)
-		s.Nextcloud = nil
+	case o.grant.Spec.Check == nil, v == nil && o.record == nil && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionCheckPassed):
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionCheckPassed)
+		s.Check = nil
 		return
 	case v == nil:
 		return
 	}
 	if v.Outcome != nextcloud.Unknown {
 		at := seconds(o.now)
-		if s.Nextcloud == nil {
-			s.Nextcloud = &v1alpha1.NextcloudStatus{}
+		if s.Check == nil {
+			s.Check = &v1alpha1.CheckStatus{}
 		}
-		s.Nextcloud.CheckedAt = &at
+		s.Check.CheckedAt = &at
 		if i := v.Identity; i != nil {
-			s.Nextcloud.User, s.Nextcloud.Groups, s.Nextcloud.Version = i.User, i.Groups[:min(len(i.Groups), maxGroups)], i.Version
+			s.Check.User, s.Check.Groups, s.Check.Version = i.User, i.Groups[:min(len(i.Groups), maxGroups)], i.Version
 		}
 	}
 	message := v.Message
 	if v.Outcome == nextcloud.Accepted {
-		message = fmt.Sprintf("Nextcloud knows the %s as user %q.", o.wording().thing, s.Nextcloud.User)
+		message = fmt.Sprintf("Nextcloud knows the %s as user %q.", o.wording().thing, s.Check.User)
 	}
-	o.set(s, v1alpha1.ConditionAccepted, acceptedStatus(v.Outcome), acceptedReason(v), message)
+	o.set(s, v1alpha1.ConditionCheckPassed, checkStatus(v.Outcome), checkReason(v), message)
 }
 
 // applyReady derives Ready, and with it the two conditions of kstatus.
@@ -171,7 +171,7 @@ func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1
 	if a := s.LastAttempt; a != nil && s.ConsecutiveFailures > 0 {
 		failing = a.Message
 	}
-	accepted := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAccepted)
+	accepted := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionCheckPassed)
 	rejected := accepted != nil && accepted.Status == metav1.ConditionFalse
 	switch {
 	case o.usable && rejected:

@@ -25,14 +25,14 @@ var (
 func checked() *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{}
 	g.Name, g.Namespace, g.Generation = "notes-sync", "apps", 3
-	g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"}
+	g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"}}
 	return g
 }
 
 func recordOf(life time.Duration) *plan.Record {
 	issued := metav1.NewTime(noon.Add(-10 * time.Second))
 	return &plan.Record{Token: v1alpha1.TokenStatus{
-		ClientID: "notes-sync", Audience: []string{"nextcloud"}, IssuedAt: issued, ExpiresAt: metav1.NewTime(issued.Add(life)),
+		ClientID: "notes-sync", Audiences: []string{"nextcloud"}, IssuedAt: issued, ExpiresAt: metav1.NewTime(issued.Add(life)),
 	}}
 }
 
@@ -123,7 +123,7 @@ func TestConditions(t *testing.T) {
 	const (
 		enough   = "LifetimeSufficient=True TokenLifetimeSufficient"
 		ready    = "Ready=True Published"
-		accepted = "Accepted=True NextcloudAccepted"
+		accepted = "CheckPassed=True NextcloudAccepted"
 	)
 	minted := and(holding(), func(o *outcome) { o.minted, o.verdict = true, verdict(nextcloud.Accepted, "") })
 	expired := and(holding(), func(o *outcome) {
@@ -138,9 +138,9 @@ func TestConditions(t *testing.T) {
 		{"nothing done yet", []outcome{empty()}, []string{"Ready=False Pending", "Reconciling=True Pending"}},
 		{"minted and accepted", []outcome{minted}, []string{accepted, enough, ready}},
 		{"minted, with no check asked for", []outcome{and(holding(), func(o *outcome) {
-			o.minted, o.grant.Spec.Nextcloud = true, nil
+			o.minted, o.grant.Spec.Check = true, nil
 		})}, []string{enough, ready}},
-		{"a check that was taken out of the spec", []outcome{minted, and(holding(), func(o *outcome) { o.grant.Spec.Nextcloud = nil })}, []string{enough, ready}},
+		{"a check that was taken out of the spec", []outcome{minted, and(holding(), func(o *outcome) { o.grant.Spec.Check = nil })}, []string{enough, ready}},
 		{"a quiet reconcile keeps what Nextcloud said", []outcome{minted, holding()}, []string{accepted, enough, ready}},
 
 		{"a refused refresh leaves Ready while the token lives", []outcome{minted, and(holding(), failing(v1alpha1.ReasonClientRejected))}, []string{accepted, enough, ready}},
@@ -162,17 +162,17 @@ func TestConditions(t *testing.T) {
 		{"a first token that Nextcloud rejects", []outcome{and(empty(), func(o *outcome) {
 			failing(v1alpha1.ReasonNextcloudRejected)(o)
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudRejected)
-		})}, []string{"Accepted=False NextcloudRejected", "Ready=False NextcloudRejected", "Stalled=True NextcloudRejected"}},
+		})}, []string{"CheckPassed=False NextcloudRejected", "Ready=False NextcloudRejected", "Stalled=True NextcloudRejected"}},
 		{"a rejection stays while there is no token", []outcome{and(empty(), func(o *outcome) {
 			failing(v1alpha1.ReasonNextcloudRejected)(o)
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudRejected)
-		}), empty()}, []string{"Accepted=False NextcloudRejected", "Ready=False NextcloudRejected", "Stalled=True NextcloudRejected"}},
+		}), empty()}, []string{"CheckPassed=False NextcloudRejected", "Ready=False NextcloudRejected", "Stalled=True NextcloudRejected"}},
 		{"the published token turns out to be another user's", []outcome{minted, and(holding(), func(o *outcome) {
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudWrongUser)
-		})}, []string{"Accepted=False NextcloudWrongUser", enough, "Ready=False NextcloudWrongUser", "Stalled=True NextcloudWrongUser"}},
+		})}, []string{"CheckPassed=False NextcloudWrongUser", enough, "Ready=False NextcloudWrongUser", "Stalled=True NextcloudWrongUser"}},
 		{"Nextcloud does not answer: published all the same", []outcome{and(holding(), func(o *outcome) {
 			o.minted, o.verdict = true, verdict(nextcloud.Unknown, v1alpha1.ReasonNextcloudUnreachable)
-		})}, []string{"Accepted=Unknown NextcloudUnreachable", enough, ready}},
+		})}, []string{"CheckPassed=Unknown NextcloudUnreachable", enough, ready}},
 		{"Nextcloud accepts again", []outcome{and(holding(), func(o *outcome) {
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudForbidden)
 		}), and(holding(), func(o *outcome) { o.verdict = verdict(nextcloud.Accepted, "") })}, []string{accepted, enough, ready}},
@@ -183,7 +183,7 @@ func TestConditions(t *testing.T) {
 		{"suspended with a rejected token: the rejection weighs more", []outcome{and(holding(), func(o *outcome) {
 			suspended(o)
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudRejected)
-		})}, []string{"Accepted=False NextcloudRejected", enough, "Ready=False NextcloudRejected"}},
+		})}, []string{"CheckPassed=False NextcloudRejected", enough, "Ready=False NextcloudRejected"}},
 
 		{"a token too short to reach a volume is a warning", []outcome{and(minted, func(o *outcome) { o.record = recordOf(time.Minute) })}, []string{accepted, "LifetimeSufficient=False TokenLifetimeTooShort", ready}},
 	} {
@@ -216,23 +216,25 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			"The token has expired and its refresh fails: IssuerUnreachable: what to do about IssuerUnreachable",
 		},
 		{"never minted", v1alpha1.ConditionReady, after(empty()), "No token has been minted yet."},
-		{"accepted", v1alpha1.ConditionAccepted, after(good), `Nextcloud knows the token as user "service-account-notes-sync".`},
+		{"accepted", v1alpha1.ConditionCheckPassed, after(good), `Nextcloud knows the token as user "service-account-notes-sync".`},
 		{
 			"too short", v1alpha1.ConditionLifetimeSufficient, after(and(good, func(o *outcome) { o.record = recordOf(30 * time.Second) })),
 			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume: ` +
-				`raise access.token.lifespan of client "notes-sync" to 5m or more, set spec.secret.nudgePods, or read the Secret through the API.`,
+				`raise access.token.lifespan of client "notes-sync" to 5m or more, set spec.delivery.secret.nudgePods, or read the Secret through the API.`,
 		},
 		{
 			"too short even for nudged pods", v1alpha1.ConditionLifetimeSufficient,
 			after(and(good, func(o *outcome) {
-				o.grant.Spec.Secret.NudgePods, o.record = true, recordOf(6*time.Second)
+				o.grant.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{NudgePods: true}}
+				o.record = recordOf(6 * time.Second)
 			})),
 			`Tokens live 6s and are replaced 2s before they expire, but the kubelet takes up to 5s to bring a changed Secret to a volume: raise access.token.lifespan of client "notes-sync" to 5m or more, or read the Secret through the API.`,
 		},
 		{
 			"too short, as pods could not be nudged", v1alpha1.ConditionLifetimeSufficient,
 			after(and(good, func(o *outcome) {
-				o.grant.Spec.Secret.NudgePods, o.unnudged, o.record = true, "Forbidden", recordOf(30*time.Second)
+				o.grant.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{NudgePods: true}}
+				o.unnudged, o.record = "Forbidden", recordOf(30*time.Second)
 			})),
 			`Tokens live 30s and are replaced 10s before they expire, but the kubelet takes up to 1m30s to bring a changed Secret to a volume, because pods could not be nudged (Forbidden): raise access.token.lifespan of client "notes-sync" to 5m or more, let the operator nudge pods (rbac.nudgePods=true in the chart, or kubectl apply -k config/nudge-pods), or read the Secret through the API.`,
 		},
@@ -299,7 +301,7 @@ func TestAttempts(t *testing.T) {
 func TestTokenAndNextcloudInTheStatus(t *testing.T) {
 	minted := and(holding(), func(o *outcome) {
 		o.minted, o.verdict = true, verdict(nextcloud.Accepted, "")
-		o.grant.Spec.Secret.Name = "notes-sync-token"
+		o.grant.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "notes-sync-token"}}
 		o.refreshAt = noon.Add(3*time.Minute + 700*time.Millisecond)
 	})
 	at, refresh := metav1.NewTime(noon), metav1.NewTime(noon.Add(3*time.Minute))
@@ -309,7 +311,7 @@ func TestTokenAndNextcloudInTheStatus(t *testing.T) {
 		Token:              &recordOf(5 * time.Minute).Token,
 		RefreshAt:          &refresh,
 		LastAttempt:        &v1alpha1.Attempt{Time: at, Reason: v1alpha1.ReasonPublished, Message: "Minted, verified and published."},
-		Nextcloud:          &v1alpha1.NextcloudStatus{User: "service-account-notes-sync", Groups: []string{"sync"}, CheckedAt: &at},
+		Check:              &v1alpha1.CheckStatus{User: "service-account-notes-sync", Groups: []string{"sync"}, CheckedAt: &at},
 	}
 	ignoreConditions := cmpopts.IgnoreFields(v1alpha1.TokenGrantStatus{}, "Conditions")
 	if diff := cmp.Diff(want, after(minted), ignoreConditions); diff != "" {
@@ -331,7 +333,7 @@ func TestTokenAndNextcloudInTheStatus(t *testing.T) {
 	})
 	t.Run("without a Secret nothing is said of a token", func(t *testing.T) {
 		s := after(minted, empty())
-		if s.Token != nil || s.SecretName != "" || s.RefreshAt != nil || s.Nextcloud != nil {
+		if s.Token != nil || s.SecretName != "" || s.RefreshAt != nil || s.Check != nil {
 			t.Errorf("status %+v", s)
 		}
 	})

@@ -130,7 +130,7 @@ func TestALoopOfATenantAsksTheIssuerSeldom(t *testing.T) {
 		"another refresh is requested": {"right", 50, func(l *looping, i int) { l.request(fmt.Sprint(i)) }, plan.GrantRate.Burst},
 		"the Secret changes":           {"wrong", 50, func(l *looping, i int) { l.setSecret(fmt.Sprint("wrong-", i)) }, plan.GrantRate.Burst},
 		"the spec changes": {"wrong", 50, func(l *looping, _ int) {
-			l.change("g", func(g *v1alpha1.TokenGrant) { g.Spec.RevokeOnDelete = false })
+			l.change("g", func(g *v1alpha1.TokenGrant) { g.Spec.DeletionPolicy = v1alpha1.DeletionLeave })
 		}, plan.GrantRate.Burst},
 		"the record says that the token is due": {"right", 50, func(l *looping, i int) {
 			l.edit("g", &corev1.Secret{}, func(o client.Object) {

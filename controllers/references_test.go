@@ -56,8 +56,8 @@ func (nobody) Eventf(_, _ k8sruntime.Object, _, _, _, _ string, _ ...any) {}
 func (r *referring) grant(name, secret string) *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: name, UID: types.UID("uid-of-" + name), Generation: 1}}
 	g.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: kindTokenIssuer, Name: "keycloak"}
-	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "c", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: secret, Key: "k", Method: v1alpha1.ClientSecretBasic}}
-	g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "missing", Key: "k"}}
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "c", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: secret, Key: "k"}, Method: v1alpha1.ClientSecretBasic}}
+	g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "missing", Key: "k"}}
 	return g
 }
 
@@ -165,7 +165,7 @@ func suspended(g *v1alpha1.TokenGrant) { g.Spec.Suspend = true }
 
 func names(secret, key string) func(*v1alpha1.TokenGrant) {
 	return func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientSecretRef.Name, g.Spec.ServiceAccount.ClientSecretRef.Key = secret, key
+		g.Spec.ServiceAccount.ClientSecret.SecretRef.Name, g.Spec.ServiceAccount.ClientSecret.SecretRef.Key = secret, key
 	}
 }
 

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -30,15 +31,15 @@ func references(object client.Object) []string {
 	switch o := object.(type) {
 	case *v1alpha1.TokenGrant:
 		refs := append(accountReferences(o.Spec.ServiceAccount), subjectReferences(o.Spec.Subject)...)
-		refs = append(refs, kindSecret+"/"+secretName(o), o.Spec.IssuerRef.Kind+"/"+o.Spec.IssuerRef.Name)
-		if a := o.Spec.AppPassword; a != nil {
-			refs = append(refs, kindSecret+"/"+a.LoginSecretRef.Name)
+		refs = append(refs, kindSecret+"/"+secretName(o), cmp.Or(o.Spec.IssuerRef.Kind, kindTokenIssuer)+"/"+o.Spec.IssuerRef.Name)
+		if a := o.Spec.AppPassword; a != nil && a.From.LoginSecretRef != nil {
+			refs = append(refs, kindSecret+"/"+a.From.LoginSecretRef.Name)
 		}
 		if keepsSession(o) {
 			refs = append(refs, kindSecret+"/"+sessionName(o))
 		}
-		if c := o.Spec.Nextcloud; c != nil {
-			refs = append(refs, caReferences(c.CARef)...)
+		if n := o.Spec.Nextcloud(); n != nil {
+			refs = append(refs, caReferences(n.CARef)...)
 		}
 		return refs
 	case *v1alpha1.TokenIssuer:
@@ -54,12 +55,12 @@ func accountReferences(a *v1alpha1.ServiceAccount) []string {
 		return nil
 	}
 	switch {
-	case a.ClientSecretRef != nil:
-		return []string{kindSecret + "/" + a.ClientSecretRef.Name}
+	case a.ClientSecret != nil:
+		return []string{kindSecret + "/" + a.ClientSecret.SecretRef.Name}
 	case a.PrivateKeyJWT != nil:
 		return []string{kindSecret + "/" + a.PrivateKeyJWT.SecretRef.Name}
-	case a.TLS != nil:
-		return []string{kindSecret + "/" + a.TLS.SecretRef.Name}
+	case a.Certificate != nil:
+		return []string{kindSecret + "/" + a.Certificate.SecretRef.Name}
 	case a.KubernetesToken != nil:
 		return []string{kindServiceAccount + "/" + a.KubernetesToken.ServiceAccountName}
 	}
@@ -86,5 +87,5 @@ func caReferences(ref *v1alpha1.CARef) []string {
 	if ref == nil {
 		return nil
 	}
-	return []string{ref.Kind + "/" + ref.Name}
+	return []string{cmp.Or(ref.Kind, kindConfigMap) + "/" + ref.Name}
 }

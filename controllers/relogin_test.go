@@ -13,7 +13,7 @@ import (
 
 // TestTheCommandToLogInAgainRunsNothingElse: a user pastes what the condition of a grant says, and a tenant names the Secret.
 func TestTheCommandToLogInAgainRunsNothingElse(t *testing.T) {
-	for name, ref := range map[string]v1alpha1.OfflineTokenSecretRef{
+	for name, ref := range map[string]v1alpha1.SecretKeyRef{
 		"plain":                  {Name: "alice", Key: "refresh_token"},
 		"a command":              {Name: "$(touch mark)", Key: "`touch mark`"},
 		"quotes":                 {Name: "';touch mark;'", Key: `";touch mark;"`},

@@ -47,7 +47,7 @@ func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome)
 		return nil, err
 	}
 	g.past.keptOut = nil
-	rejected := rejects(g.grant.Spec.Nextcloud, verdict)
+	rejected := rejects(g.grant.Spec.Check, verdict)
 	if !rejected || g.record == nil {
 		out.verdict = verdict
 	}

@@ -62,7 +62,7 @@ func (r *GrantReconciler) presentAccess(ctx context.Context, g *gathered) (*acce
 // revokePublished makes the issuer forget the published token (RFC 7009), where the spec wants that. One that has
 // expired is not there to be revoked.
 func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) error {
-	if !g.grant.Spec.RevokeOnDelete || g.grant.Spec.AppPassword != nil {
+	if g.grant.Spec.DeletionPolicy != v1alpha1.DeletionRevoke || g.grant.Spec.AppPassword != nil {
 		return nil
 	}
 	if _, err := asFailure(r.gatherSecret(ctx, g)); err != nil {
@@ -74,7 +74,7 @@ func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) erro
 	}
 	switch {
 	case m == nil && g.record != nil && g.now.Before(g.record.Token.ExpiresAt.Time):
-		return failf(v1alpha1.ReasonNotRevoked, "%s: it cannot be told from what spec.secret.data made of it", theToken(g.record))
+		return failf(v1alpha1.ReasonNotRevoked, "%s: it cannot be told from what spec.delivery.secret.data made of it", theToken(g.record))
 	case m == nil, !g.now.Before(m.record.Token.ExpiresAt.Time):
 		return nil
 	}

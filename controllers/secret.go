@@ -33,7 +33,7 @@ func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) (
 	m.record.Shape = shape(g.grant)
 	data, err := publish.Render(templates(g.grant), published(m))
 	if err != nil {
-		return failf(v1alpha1.ReasonInvalidSpec, "spec.secret.data: %v", err)
+		return failf(v1alpha1.ReasonInvalidSpec, "spec.delivery.secret.data: %v", err)
 	}
 	if err := r.writeSecret(ctx, g, data, m.record); err != nil {
 		return err
@@ -129,8 +129,8 @@ func desiredSecret(grant *v1alpha1.TokenGrant, data map[string][]byte, record pl
 		Namespace:   grant.Namespace,
 		Owner:       *metav1.NewControllerRef(grant, v1alpha1.GroupVersion.WithKind("TokenGrant")),
 		Grant:       grant.Name,
-		Labels:      plainMap(grant.Spec.Secret.Labels),
-		Annotations: plainMap(grant.Spec.Secret.Annotations),
+		Labels:      plainMap(grant.SecretDelivery().Labels),
+		Annotations: plainMap(grant.SecretDelivery().Annotations),
 		Data:        data,
 		Type:        secretType(grant),
 		Record:      recorded,

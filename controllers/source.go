@@ -23,7 +23,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 	request := issuer.MintRequest{Subject: g.client(), SubjectToken: g.subject.token, Assertion: g.subject.assertion}
 	expect := keycloak.Expect{ClientID: g.clientID}
 	if e := spec.Exchange; e != nil {
-		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audience), Scopes: words(e.Scopes)}
+		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audiences), Scopes: words(e.Scopes)}
 		expect.Audience, expect.Exact = request.Exchange.Audience, true
 	}
 	asking, sent := issuer.WithDeparture(ctx)
@@ -77,7 +77,7 @@ func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked
 				Subject:   claims.Subject,
 				Username:  claims.Username,
 				ClientID:  claims.ClientID,
-				Audience:  claims.Audience,
+				Audiences: claims.Audience,
 				Scopes:    claims.Scopes,
 				IssuedAt:  issued,
 				ExpiresAt: metav1.NewTime(issued.Add(life).Truncate(time.Second)),

@@ -60,7 +60,7 @@ func (r *GrantReconciler) gatherSubject(ctx context.Context, g *gathered) error 
 	return nil
 }
 
-func (r *GrantReconciler) subjectToken(ctx context.Context, g *gathered, ref *v1alpha1.TokenSecretRef) (content, error) {
+func (r *GrantReconciler) subjectToken(ctx context.Context, g *gathered, ref *v1alpha1.SecretKeyRef) (content, error) {
 	return r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}, ref.Key})
 }
 

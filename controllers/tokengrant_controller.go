@@ -77,6 +77,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	ctx, end := r.Issuers.References.begin(ctx, user{kindTokenGrant, request.NamespacedName})
 	defer func() { end(!grant.Spec.Suspend) }() // A suspended grant has no use for credentials.
 	if !grant.DeletionTimestamp.IsZero() {
+		grant.Default()
 		return r.finalize(ctx, &grant)
 	}
 	past := r.memory.of(request.NamespacedName, grant.UID)
@@ -90,6 +91,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return conflicting(err)
 	}
+	grant.Default() // After the patch of the finalizer, whose answer has none.
 	before := grant.DeepCopy()
 	if past.unsaved != nil {
 		// The cache does not know yet what the last reconcile found out.
@@ -284,7 +286,7 @@ func (r *GrantReconciler) tidy(ctx context.Context, g *gathered, d plan.Decision
 	if former := g.grant.Status.SecretName; g.record != nil && former != "" && former != secretName(g.grant) {
 		return r.deleteSecret(ctx, g.grant, former)
 	}
-	if out.minted || d.UnusableReason != v1alpha1.ReasonTokenExpired || g.grant.Spec.Secret.OnExpiry != v1alpha1.OnExpiryDelete {
+	if out.minted || d.UnusableReason != v1alpha1.ReasonTokenExpired || g.grant.SecretDelivery().OnExpiry != v1alpha1.OnExpiryDelete {
 		return nil
 	}
 	if err := r.deleteSecret(ctx, g.grant, secretName(g.grant)); err != nil {

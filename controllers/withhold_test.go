@@ -26,8 +26,8 @@ func TestATokenThatNextcloudWasNotAskedAbout(t *testing.T) {
 				server := httptest.NewServer(cloud.Handler())
 				t.Cleanup(server.Close)
 				g := l.client("g")
-				g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
-				g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(server.URL), Policy: policy}
+				g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
+				g.Spec.Check = &v1alpha1.Check{Policy: policy, Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(server.URL)}}
 				l.make(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "client"}, Data: map[string][]byte{"k": []byte("right")}}, g)
 				want := 1
 				if holds {

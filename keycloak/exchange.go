@@ -54,7 +54,7 @@ func (c Client) Exchange(ctx context.Context, subject sensitive.String, r Exchan
 	}
 	if slices.Contains(r.Audience, "") || len(r.Audience) == 0 && r.RequestedSubject == "" {
 		return Token{}, &Error{
-			Op: a.op, Reason: ReasonAudienceNotAvailable, Description: "no audience is named", Hint: "name it in spec.exchange.audience",
+			Op: a.op, Reason: ReasonAudienceNotAvailable, Description: "no audience is named", Hint: "name it in spec.exchange.audiences",
 		}
 	}
 	return c.post(ctx, a, params)

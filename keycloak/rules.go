@@ -102,7 +102,7 @@ var rules = []rule{
 	{code: "invalid_client", says: "Public client is not allowed to exchange", reason: ReasonExchangeNotEnabled, hint: `switch on "Client authentication" on client {client}: public clients may not exchange`},
 	{code: "access_denied", says: "not the holder of the token", reason: ReasonExchangeNotEnabled, hint: exchangeHint}, // V1, public client
 	{code: "access_denied", says: "not within the token audience", reason: ReasonNotInSubjectAudience, hint: `the subject token must have {client} in its aud: add an "Audience" mapper for {client} to a client scope of the client that mints it`},
-	{code: "invalid_client", says: "Audience not found", reason: ReasonAudienceNotAvailable, hint: "the realm has no client {audience}: create it, or correct spec.exchange.audience"},
+	{code: "invalid_client", says: "Audience not found", reason: ReasonAudienceNotAvailable, hint: "the realm has no client {audience}: create it, or correct spec.exchange.audiences"},
 	{op: opTokenExchange, code: "invalid_client", says: "Client disabled", reason: ReasonAudienceNotAvailable, hint: "client {audience} is disabled: enable it"},
 	{code: "invalid_request", says: "Requested audience not available", reason: ReasonAudienceNotAvailable, hint: `add an "Audience" mapper for {audience} to a client scope of client {client}; where that scope is optional, name it in spec.exchange.scopes; switch off "Always use lightweight access token" on {client}`},
 	{code: "invalid_target", reason: ReasonAudienceNotAvailable, hint: "the issuer does not give client {client} tokens for {audience}"}, // RFC 8693 §2.2.2

@@ -212,7 +212,7 @@ func checkAudience(c *Claims, e Expect) error {
 	case len(missing) > 0:
 		return wrong("it lacks", missing, `add an "Audience" mapper for it to a client scope of the client, and exchange the token for it`)
 	case e.Exact && len(extra) > 0:
-		return wrong("nobody asked for", extra, "remove the mapper that adds it, or name it in spec.exchange.audience")
+		return wrong("nobody asked for", extra, "remove the mapper that adds it, or name it in spec.exchange.audiences")
 	}
 	return nil
 }

@@ -6,8 +6,8 @@ const (
 	// refresh leaves it True as long as the last token lives; lastAttempt tells of the failure. On an issuer it is True
 	// when discovery has succeeded.
 	ConditionReady = "Ready"
-	// ConditionAccepted is Nextcloud's own word about the token: True, False or Unknown.
-	ConditionAccepted = "Accepted"
+	// ConditionCheckPassed is the word of the server in spec.check about the token: True, False or Unknown.
+	ConditionCheckPassed = "CheckPassed"
 	// ConditionLifetimeSufficient is False when tokens live too short for a changed Secret to reach a volume in time.
 	ConditionLifetimeSufficient = "LifetimeSufficient"
 	// ConditionReconciling is present and True while the operator works towards the spec (kstatus).

@@ -26,13 +26,13 @@ func TestSchemeKnowsEveryKind(t *testing.T) {
 
 func TestCopiesShareNothing(t *testing.T) {
 	original := &v1alpha1.TokenGrant{
-		Spec:   v1alpha1.TokenGrantSpec{Exchange: &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}},
+		Spec:   v1alpha1.TokenGrantSpec{Exchange: &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}},
 		Status: v1alpha1.TokenGrantStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}},
 	}
 	changed := original.DeepCopy()
-	changed.Spec.Exchange.Audience[0] = "other"
+	changed.Spec.Exchange.Audiences[0] = "other"
 	changed.Status.Conditions[0].Type = v1alpha1.ConditionStalled
-	if original.Spec.Exchange.Audience[0] != "nextcloud" || original.Status.Conditions[0].Type != v1alpha1.ConditionReady {
+	if original.Spec.Exchange.Audiences[0] != "nextcloud" || original.Status.Conditions[0].Type != v1alpha1.ConditionReady {
 		t.Error("a change of the copy changed the original: run make generate")
 	}
 }

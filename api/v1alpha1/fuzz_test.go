@@ -29,11 +29,11 @@ import (
 // The places in a spec that take text of the user's. KEY is where the text itself is the key.
 var (
 	grantTexts = []string{
-		"spec.secret.name", "spec.secret.labels.KEY", "spec.secret.labels.a", "spec.secret.annotations.KEY", "spec.secret.annotations.a",
-		"spec.secret.data.KEY", "spec.secret.data.a", "spec.nextcloud.url", "spec.nextcloud.paths.path", "spec.nextcloud.interval",
-		"spec.nextcloud.expect.user", "spec.refresh.before", "spec.scopes.0", "spec.exchange.audience.0", "spec.exchange.scopes.0",
-		"spec.exchange.requestedSubject", "spec.serviceAccount.clientID", "spec.serviceAccount.clientSecretRef.name",
-		"spec.serviceAccount.clientSecretRef.key", "spec.issuerRef.name", "spec.issuerRef.kind", "spec.secret.onExpiry",
+		"spec.delivery.secret.name", "spec.delivery.secret.labels.KEY", "spec.delivery.secret.labels.a", "spec.delivery.secret.annotations.KEY", "spec.delivery.secret.annotations.a",
+		"spec.delivery.secret.data.KEY", "spec.delivery.secret.data.a", "spec.check.nextcloud.url", "spec.check.nextcloud.paths.path", "spec.check.interval",
+		"spec.check.nextcloud.expect.user", "spec.refresh.before", "spec.scopes.0", "spec.exchange.audiences.0", "spec.exchange.scopes.0",
+		"spec.exchange.requestedSubject", "spec.serviceAccount.clientID", "spec.serviceAccount.clientSecret.secretRef.name",
+		"spec.serviceAccount.clientSecret.secretRef.key", "spec.issuerRef.name", "spec.issuerRef.kind", "spec.delivery.secret.onExpiry",
 	}
 	issuerTexts = []string{"spec.url", "spec.endpointHosts.0", "spec.serviceAccount.clientID", "spec.caRef.name"}
 )
@@ -100,7 +100,7 @@ func FuzzGrant(f *testing.F) {
 
 func grantFaults(t *testing.T, g *v1alpha1.TokenGrant) []string {
 	t.Helper()
-	secret := g.Spec.Secret
+	secret := g.SecretDelivery()
 	var faults []string
 	if secret.Name != "" {
 		faults = append(faults, apivalidation.NameIsDNSSubdomain(secret.Name, false)...)
@@ -124,12 +124,12 @@ func grantFaults(t *testing.T, g *v1alpha1.TokenGrant) []string {
 	if took := time.Since(start); took > 5*time.Second {
 		faults = append(faults, "its templates took "+took.String())
 	}
-	for _, word := range append(words(g.Spec.Scopes), append(words(g.Spec.Exchange.Scopes), words(g.Spec.Exchange.Audience)...)...) {
+	for _, word := range append(words(g.Spec.Scopes), append(words(g.Spec.Exchange.Scopes), words(g.Spec.Exchange.Audiences)...)...) {
 		if word == "" || strings.ContainsFunc(word, func(r rune) bool { return unicode.IsSpace(r) || r > '~' || r < '!' }) {
 			faults = append(faults, "not one word: "+word)
 		}
 	}
-	return append(append(faults, scheduleFaults(g)...), nextcloudFaults(t, g.Spec.Nextcloud)...)
+	return append(append(faults, scheduleFaults(g)...), nextcloudFaults(t, g)...)
 }
 
 func words[S ~string](list []S) []string {
@@ -157,8 +157,10 @@ type refusing struct{}
 
 func (refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errNoNetwork }
 
-func nextcloudFaults(t *testing.T, c *v1alpha1.NextcloudCheck) []string {
+func nextcloudFaults(t *testing.T, g *v1alpha1.TokenGrant) []string {
 	t.Helper()
+	g.Default()
+	c := g.Spec.NextcloudCheck()
 	faults := urlFaults(string(c.URL))
 	client := nextcloud.Client{URL: string(c.URL), HTTP: &http.Client{Transport: refusing{}}}
 	for _, p := range c.Paths {
@@ -167,8 +169,8 @@ func nextcloudFaults(t *testing.T, c *v1alpha1.NextcloudCheck) []string {
 			faults = append(faults, v.Message)
 		}
 	}
-	if c.Interval.Duration < 10*time.Second || c.Interval.Duration > 24*time.Hour {
-		faults = append(faults, "the interval is "+c.Interval.Duration.String())
+	if g.Spec.Check.Interval.Duration < 10*time.Second || g.Spec.Check.Interval.Duration > 24*time.Hour {
+		faults = append(faults, "the interval is "+g.Spec.Check.Interval.Duration.String())
 	}
 	return faults
 }

@@ -20,6 +20,7 @@ type TokenIssuer struct {
 	// +required
 	Spec TokenIssuerSpec `json:"spec"`
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for the operator","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status IssuerStatus `json:"status,omitempty"`
 }
 
@@ -51,6 +52,7 @@ type ClusterTokenIssuer struct {
 	// +required
 	Spec ClusterTokenIssuerSpec `json:"spec"`
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1,"conditions":{{"type":"Ready","status":"Unknown","reason":"Pending","message":"Waiting for the operator","lastTransitionTime":"1970-01-01T00:00:00Z"}}}
 	Status IssuerStatus `json:"status,omitempty"`
 }
 
@@ -68,12 +70,13 @@ type TokenIssuerSpec struct {
 	// url is the issuer identifier (OpenID Connect Discovery 1.0 §3), at Keycloak https://host/realms/NAME.
 	// The endpoints come from its discovery document.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/.well-known/')",message="must be the issuer itself, as its discovery document names it: remove /.well-known/ and what follows"
 	URL HTTPURL `json:"url"`
 
 	// endpointHosts are hosts, besides that of url, on which the discovery document may say that its endpoints and keys
 	// are. Credentials are sent to these hosts as well. Other endpoints make the issuer IssuerInvalid.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	EndpointHosts []EndpointHost `json:"endpointHosts,omitempty"`
 
@@ -87,18 +90,17 @@ type TokenIssuerSpec struct {
 
 	// limits bound what the operator asks of this issuer.
 	// +optional
-	// +kubebuilder:default={}
 	Limits Limits `json:"limits,omitempty"`
 }
 
 // ClusterTokenIssuerSpec is a TokenIssuerSpec with rules about who may use its serviceAccount.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.allow) || has(self.serviceAccount)",message="allow is about the issuer's own serviceAccount: set serviceAccount, or drop allow (a grant that brings its own serviceAccount needs no rule)"
+// +kubebuilder:validation:XValidation:rule="!has(self.allow) || has(self.serviceAccount) || self.allow.all(r, has(r.requestedSubjects))",message="a rule without requestedSubjects is about the issuer's own serviceAccount, and there is none: set serviceAccount, or remove the rule (a grant that brings its own serviceAccount needs none)",fieldPath=".allow"
 type ClusterTokenIssuerSpec struct {
 	TokenIssuerSpec `json:",inline"`
 
 	// allow says which namespaces may use serviceAccount, and for which audiences. Without a rule nobody may.
-	// A grant that brings its own serviceAccount needs no rule.
+	// A grant that brings its own serviceAccount needs a rule for impersonation only.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -111,30 +113,32 @@ type ClusterTokenIssuerSpec struct {
 type AllowRule struct {
 	// namespaces by name.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	Namespaces []NamespaceName `json:"namespaces,omitempty"`
 	// namespaceSelector picks namespaces by label; {} is every namespace.
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
-	// audiences that may be asked for; "*" is any. A grant without exchange needs "*", because its token carries
+	// audiences that may be asked for; "*" alone is any. A grant without exchange needs "*", because its token carries
 	// every audience of the client.
 	// +required
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self == ['*'] || self.all(a, !a.contains('*'))",message="\"*\" alone is any audience; name the others in full"
 	Audiences []Audience `json:"audiences"`
-	// scopes that may be asked for, with the subject token or with the exchange; whatever the client can get when there
-	// are none.
+	// scopes that may be asked for, with the subject token or with the exchange. Default: whatever the client can get.
 	// +optional
-	// +listType=set
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(s, !s.contains('*'))",message="name each scope; remove the field to allow all"
 	Scopes []Scope `json:"scopes,omitempty"`
 	// requestedSubjects are the users as whom a grant of these namespaces and audiences may act, exactly as it names
 	// them in exchange.requestedSubject. There is no wildcard: none are listed, none may be impersonated.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	RequestedSubjects []RequestedSubject `json:"requestedSubjects,omitempty"`
 }
@@ -150,58 +154,40 @@ type RequestedSubject string
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace; for all namespaces set namespaceSelector: {} instead"
 type NamespaceName string
 
 // HTTPURL is an https URL; http is for loopback, and for operators started with --allow-http-issuers.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && size(url(self).getHostname()) > 0",message="must be an absolute https URL, such as https://id.example.com/realms/cloud"
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]+://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?(/.*)?$')",message="must name a host in letters, digits, - and ., or an address, IPv6 in brackets; with a port if need be, and nothing percent-encoded"
-// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]+$')",message="must be of printable ASCII characters: write an international host name as its Punycode, xn--…"
-// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#') && !self.contains('@') && !self.matches('[[:space:][:cntrl:]]')",message="must have no query, fragment, user name or white space"
+// +kubebuilder:validation:XValidation:rule="self.matches('^https?://')",message="must be an absolute URL that begins with https:// in lower case"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]+$')",message="must be of printable ASCII characters without spaces: write an international host name as its Punycode, xn--…"
+// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#')",message="must have no query and no fragment"
+// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^[a-z]+://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/.*)?$')",message="must name a host in letters, digits, - and ., or an address, IPv6 in brackets; with a port up to 65535 if need be, no user name, and nothing percent-encoded"
 type HTTPURL string
 
-// EndpointHost is a host name, with a port where that is not the usual one of the scheme of url.
+// EndpointHost is a host name or an address, with a port where that is not the usual one of the scheme of url.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=259
-// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?$')",message="must be a host name in lower case, with a port if need be, such as login.example.com or id.example.com:8443"
+// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\\\\[[0-9a-f:.]+\\\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')",message="must be a host name in lower case or an address, IPv6 in brackets, with a port up to 65535 if need be, such as login.example.com or id.example.com:8443"
 type EndpointHost string
-
-// CARef names a bundle of certificate authorities.
-type CARef struct {
-	// +optional
-	// +kubebuilder:default=ConfigMap
-	// +kubebuilder:validation:Enum=ConfigMap;Secret
-	Kind string `json:"kind,omitempty"`
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// +optional
-	// +kubebuilder:default=ca.crt
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Key string `json:"key,omitempty"`
-}
 
 // Limits bound the requests to one issuer, by this operator process.
 type Limits struct {
+	// requestsPerSecond over some time. Default: 50.
 	// +optional
-	// +kubebuilder:default=50
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	RequestsPerSecond int32 `json:"requestsPerSecond,omitempty"`
+	// burst is how many requests may follow each other at once. Default: 100.
 	// +optional
-	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	Burst int32 `json:"burst,omitempty"`
-	// concurrency is the number of requests under way at once.
+	// concurrency is the number of requests under way at once. Default: 16.
 	// +optional
-	// +kubebuilder:default=16
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	Concurrency int32 `json:"concurrency,omitempty"`

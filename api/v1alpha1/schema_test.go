@@ -58,6 +58,16 @@ func (s schema) admit(t *testing.T, manifest, patch string) (map[string]any, str
 	return object, s.judge(t, object)
 }
 
+// change gives the sentences with which a change from one stored object to another would be refused.
+func (s schema) change(t *testing.T, from, to map[string]any) string {
+	t.Helper()
+	errs, _ := s.rules.Validate(t.Context(), nil, s.structural, to, from, math.MaxInt64)
+	if len(errs) == 0 {
+		return ""
+	}
+	return errs.ToAggregate().Error()
+}
+
 // judge gives the sentences with which an object would be refused, and writes the defaults into it.
 func (s schema) judge(t *testing.T, object map[string]any) string {
 	t.Helper()

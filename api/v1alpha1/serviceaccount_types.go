@@ -1,8 +1,9 @@
 package v1alpha1
 
-// ServiceAccount is an OAuth client (RFC 6749 §2.1, confidential) and the one way in which it authenticates.
+// ServiceAccount is an OAuth client (RFC 6749 §2.1, confidential) and the one way in which it authenticates. Its service
+// account is a user of the issuer. It is no ServiceAccount of Kubernetes: kubernetesToken names one of those.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.clientSecretRef), has(self.privateKeyJWT), has(self.tls), has(self.kubernetesToken)].filter(x, x).size() == 1",message="set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"
+// +kubebuilder:validation:XValidation:rule="[has(self.clientSecret), has(self.privateKeyJWT), has(self.certificate), has(self.kubernetesToken)].filter(x, x).size() == 1",message="set exactly one of clientSecret, privateKeyJWT, certificate and kubernetesToken"
 type ServiceAccount struct {
 	// clientID is the client identifier.
 	// +required
@@ -11,17 +12,17 @@ type ServiceAccount struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x20-\\\\x7E]+$')",message="clientID must be of printable ASCII characters (RFC 6749 appendix A.1)"
 	ClientID string `json:"clientID"`
 
-	// clientSecretRef authenticates by client secret (RFC 6749 §2.3.1).
+	// clientSecret authenticates by client secret (RFC 6749 §2.3.1).
 	// +optional
-	ClientSecretRef *ClientSecretRef `json:"clientSecretRef,omitempty"`
+	ClientSecret *ClientSecret `json:"clientSecret,omitempty"`
 
 	// privateKeyJWT authenticates by a JWT that a private key signs (RFC 7523 §2.2): the issuer holds the public key only.
 	// +optional
 	PrivateKeyJWT *PrivateKeyJWT `json:"privateKeyJWT,omitempty"`
 
-	// tls authenticates by the certificate of the TLS connection (RFC 8705 §2.1, tls_client_auth).
+	// certificate authenticates by the certificate of the TLS connection (RFC 8705 §2.1, tls_client_auth).
 	// +optional
-	TLS *TLSClient `json:"tls,omitempty"`
+	Certificate *ClientCertificate `json:"certificate,omitempty"`
 
 	// kubernetesToken authenticates by a token of a Kubernetes ServiceAccount (RFC 7523 §2.2): no secret is stored anywhere.
 	// Keycloak takes it since 26.6.
@@ -29,21 +30,13 @@ type ServiceAccount struct {
 	KubernetesToken *KubernetesToken `json:"kubernetesToken,omitempty"`
 }
 
-// ClientSecretRef names a key of a Secret: of the grant's or TokenIssuer's namespace; for a ClusterTokenIssuer
-// of the operator's namespace.
-type ClientSecretRef struct {
+// ClientSecret is a client secret and the way in which it is sent.
+type ClientSecret struct {
+	// secretRef names the client secret. Its default key is client-secret. A changed Secret is used at once.
 	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
+	SecretRef SecretKeyRef `json:"secretRef"`
+	// method is Basic (Authorization header) or Post (in the body). Default: Basic.
 	// +optional
-	// +kubebuilder:default=client-secret
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Key string `json:"key,omitempty"`
-	// method is Basic (Authorization header) or Post (in the body).
-	// +optional
-	// +kubebuilder:default=Basic
 	// +kubebuilder:validation:Enum=Basic;Post
 	Method ClientSecretMethod `json:"method,omitempty"`
 }
@@ -60,46 +53,26 @@ const (
 
 // PrivateKeyJWT is a private key that signs client assertions.
 type PrivateKeyJWT struct {
-	// secretRef names the key: PEM (PKCS #8, PKCS #1, SEC 1) or JWK. A changed Secret is used at once.
+	// secretRef names the key: PEM (PKCS #8, PKCS #1, SEC 1) or JWK. Its default key is tls.key. A changed Secret is used
+	// at once.
 	// +required
-	SecretRef PrivateKeyRef `json:"secretRef"`
-	// algorithm of the signature (RFC 7518 §3.1).
+	SecretRef SecretKeyRef `json:"secretRef"`
+	// algorithm of the signature (RFC 7518 §3.1). Default: RS256.
 	// +optional
-	// +kubebuilder:default=RS256
 	// +kubebuilder:validation:Enum=RS256;PS256;ES256
 	Algorithm string `json:"algorithm,omitempty"`
 	// keyID is the kid under which the issuer knows the public key; the JWK's own, or its RFC 7638 thumbprint, when empty.
 	// +optional
 	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x20-\\\\x7E]*$')",message="must be of printable ASCII characters"
 	KeyID string `json:"keyID,omitempty"`
 }
 
-// PrivateKeyRef names a private key in a Secret.
-type PrivateKeyRef struct {
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// +optional
-	// +kubebuilder:default=tls.key
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Key string `json:"key,omitempty"`
-}
-
-// TLSClient is a client certificate and its private key.
-type TLSClient struct {
+// ClientCertificate is a client certificate and its private key.
+type ClientCertificate struct {
 	// secretRef names a Secret of the type kubernetes.io/tls. A changed certificate is used at once.
 	// +required
-	SecretRef CertificateRef `json:"secretRef"`
-}
-
-// CertificateRef names a Secret with the keys tls.crt and tls.key.
-type CertificateRef struct {
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
+	SecretRef SecretRef `json:"secretRef"`
 }
 
 // KubernetesToken is a token of a ServiceAccount, asked for when it is needed and never stored.
@@ -110,16 +83,17 @@ type KubernetesToken struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a ServiceAccount: lower case letters, digits, '-' and '.'"
 	// +kubebuilder:validation:XValidation:rule="self != 'default'",message="use a ServiceAccount of its own: every pod of the namespace can be \"default\""
 	ServiceAccountName string `json:"serviceAccountName"`
 	// audience of the token; the issuer's URL when empty, which is what Keycloak asks for. It cannot be one for which the
 	// API server itself accepts tokens.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x21-\\\\x7E]*$')",message="must be one word of printable ASCII characters"
 	Audience string `json:"audience,omitempty"`
-	// expirationSeconds of the token: 600 to 3600.
+	// expirationSeconds of the token: 600 to 3600. Default: 600.
 	// +optional
-	// +kubebuilder:default=600
 	// +kubebuilder:validation:Minimum=600
 	// +kubebuilder:validation:Maximum=3600
 	ExpirationSeconds int64 `json:"expirationSeconds,omitempty"`

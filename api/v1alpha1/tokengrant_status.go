@@ -8,8 +8,8 @@ type TokenGrantStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the Secret holds a token that is valid now and not known to be rejected), Accepted
-	// (Nextcloud's own word), LifetimeSufficient, and Reconciling or Stalled while they hold.
+	// conditions: Ready (the Secret holds a token that is valid now and not known to be rejected), CheckPassed
+	// (the word of the server in spec.check), LifetimeSufficient, and Reconciling or Stalled while they hold.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -31,9 +31,9 @@ type TokenGrantStatus struct {
 	// +optional
 	ConsecutiveFailures int32 `json:"consecutiveFailures,omitempty"`
 
-	// nextcloud is what Nextcloud last said about the token.
+	// check is what the server in spec.check last said about the token.
 	// +optional
-	Nextcloud *NextcloudStatus `json:"nextcloud,omitempty"`
+	Check *CheckStatus `json:"check,omitempty"`
 
 	// secretName is the Secret that was written.
 	// +optional
@@ -51,10 +51,10 @@ type TokenStatus struct {
 	// clientID is the claim azp.
 	// +optional
 	ClientID string `json:"clientID,omitempty"`
-	// audience is the claim aud.
+	// audiences are the claim aud.
 	// +optional
 	// +listType=atomic
-	Audience []string `json:"audience,omitempty"`
+	Audiences []string `json:"audiences,omitempty"`
 	// scopes is the claim scope.
 	// +optional
 	// +listType=atomic
@@ -80,8 +80,8 @@ type Attempt struct {
 	Message string `json:"message,omitempty"`
 }
 
-// NextcloudStatus is what Nextcloud said.
-type NextcloudStatus struct {
+// CheckStatus is what the server in spec.check said.
+type CheckStatus struct {
 	// user is the ID under which Nextcloud knows the token; kept when it names none any more.
 	// +optional
 	User string `json:"user,omitempty"`

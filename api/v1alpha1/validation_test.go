@@ -3,9 +3,6 @@ package v1alpha1_test
 import (
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 const grant = `
@@ -14,12 +11,12 @@ kind: TokenGrant
 metadata: {name: notes-sync, namespace: apps}
 spec:
   issuerRef: {name: keycloak}
-  serviceAccount: {clientID: notes-sync, clientSecretRef: {name: notes-client}}
-  exchange: {audience: [nextcloud]}
-  nextcloud: {url: https://cloud.example.com}
+  serviceAccount: {clientID: notes-sync, clientSecret: {secretRef: {name: notes-client}}}
+  exchange: {audiences: [nextcloud]}
+  check: {nextcloud: {url: https://cloud.example.com}}
 `
 
-const appPassword = `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: login}}}}`
+const appPassword = `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`
 
 const clusterIssuer = `
 apiVersion: tokengrant.dev/v1alpha1
@@ -27,7 +24,7 @@ kind: ClusterTokenIssuer
 metadata: {name: keycloak}
 spec:
   url: https://id.example.com/realms/tokengrant
-  serviceAccount: {clientID: nextcloud-mcp-server, clientSecretRef: {name: kc}}
+  serviceAccount: {clientID: nextcloud-mcp-server, clientSecret: {secretRef: {name: kc}}}
   allow:
   - {namespaces: [apps], audiences: [nextcloud]}
 `
@@ -53,102 +50,109 @@ func TestTokenGrantsThatAreRefused(t *testing.T) {
 	refusals{
 		{"the grant that the others are made from", `{}`, ""},
 		{"no issuer", `{spec: {issuerRef: null}}`, "set exactly one of issuerRef"},
-		{"an app password beside an issuer", `{spec: {appPassword: {loginSecretRef: {name: login}}}}`, "set exactly one of issuerRef"},
-		{"an app password beside a service account", `{spec: {issuerRef: null, appPassword: {loginSecretRef: {name: login}}}}`, "appPassword asks no issuer"},
+		{"an app password beside an issuer", `{spec: {appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, "set exactly one of issuerRef"},
+		{"an app password beside a service account", `{spec: {issuerRef: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, "spec.appPassword: Invalid value: an app password needs no issuer: remove serviceAccount, scopes, subject and exchange"},
 		{"an app password", appPassword, ""},
-		{"an app password of no Nextcloud", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, nextcloud: null, appPassword: {loginSecretRef: {name: login}}}}`, "set nextcloud.url"},
-		{"an app password with a margin", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, refresh: {before: 10s}, appPassword: {loginSecretRef: {name: login}}}}`, "set appPassword.rotateAfter"},
-		{"an app password that rotates all the time", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: login}, rotateAfter: 10m}}}`, "between 1h and 8760h"},
-		{"an app password over its login", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {loginSecretRef: {name: notes-sync}}}}`, "holds the login"},
-		{"a client certificate", `{spec: {serviceAccount: {clientSecretRef: null, tls: {secretRef: {name: cert}}}}}`, ""},
-		{"a client certificate beside a client secret", `{spec: {serviceAccount: {tls: {secretRef: {name: cert}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
+		{"an app password that nobody checks", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, check: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, ""},
+		{"an app password of no Nextcloud", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {from: {loginSecretRef: {name: login}}}}}`, "spec.appPassword.nextcloud: Required value"},
+		{"an app password of nobody", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {}}}}`, "spec.appPassword.from: Invalid value: set loginSecretRef"},
+		{"an app password that another server checks", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://other.example.com}, from: {loginSecretRef: {name: login}}}}}`, "spec.check.nextcloud.url: Invalid value: must be appPassword.nextcloud.url: no other server is shown the app password"},
+		{"an app password that is to be left", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, deletionPolicy: Leave, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, "spec.deletionPolicy: Invalid value: an app password always ends with its TokenGrant: remove deletionPolicy"},
+		{"an app password that expires", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, delivery: {secret: {onExpiry: Delete}}, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, "spec.delivery.secret.onExpiry: Invalid value: an app password does not expire: remove onExpiry"},
+		{"an overlap that is longer than the life", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}, rotation: {every: 1h, overlap: 1h}}}}`, "spec.appPassword.rotation.overlap: Invalid value: must be shorter than every, which is 720h by default"},
+		{"no overlap", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}, rotation: {overlap: 0s}}}}`, "must be between 2m and 720h"},
+		{"an app password with a margin", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, refresh: {before: 10s}, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}}}`, "set appPassword.rotation instead"},
+		{"an app password that rotates all the time", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}, rotation: {every: 10m}}}}`, "between 1h and 8760h"},
+		{"an app password over its login", `{spec: {issuerRef: null, serviceAccount: null, exchange: null, appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: notes-sync}}}}}`, "holds the login"},
+		{"a client certificate", `{spec: {serviceAccount: {clientSecret: null, certificate: {secretRef: {name: cert}}}}}`, ""},
+		{"a client certificate beside a client secret", `{spec: {serviceAccount: {certificate: {secretRef: {name: cert}}}}}`, "set exactly one of clientSecret, privateKeyJWT, certificate and kubernetesToken"},
 		{"an offline token", `{spec: {subject: {offlineTokenSecretRef: {name: alice}}}}`, ""},
 		{"a token over the offline token", `{spec: {subject: {offlineTokenSecretRef: {name: notes-sync}}}}`, "holds the offline token"},
-		{"a token over the session", `{spec: {secret: {name: notes-sync-tokengrant-session}}}`, "keeps the session of this TokenGrant"},
+		{"a token over the session", `{spec: {delivery: {secret: {name: notes-sync-tokengrant-session}}}}`, "the operator keeps sessions: choose another name"},
 		{"an offline token beside another subject", `{spec: {subject: {offlineTokenSecretRef: {name: alice}, tokenSecretRef: {name: x}}}}`, "set exactly one of tokenSecretRef, offlineTokenSecretRef and assertion"},
 		{"an impersonation", `{spec: {exchange: {requestedSubject: alice}}}`, ""},
 		{"an impersonation of nobody", `{spec: {exchange: {requestedSubject: ""}}}`, "spec.exchange.requestedSubject"},
-		{"an impersonation by another than the service account", `{spec: {exchange: {requestedSubject: alice}, subject: {offlineTokenSecretRef: {name: alice}}}}`, "drop subject"},
+		{"an impersonation by another than the service account", `{spec: {exchange: {requestedSubject: alice}, subject: {offlineTokenSecretRef: {name: alice}}}}`, "remove subject"},
 		{"an issuer without a name", `{spec: {issuerRef: {name: ""}}}`, "spec.issuerRef.name"},
 		{"an issuer of an unknown kind", `{spec: {issuerRef: {kind: Issuer}}}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
 		{"an issuer of another namespace", `{spec: {issuerRef: {namespace: other}}}`, "unknown field: spec.issuerRef.namespace"},
-		{"a Secret of another namespace", `{spec: {serviceAccount: {clientSecretRef: {namespace: other}}}}`, "unknown field: spec.serviceAccount.clientSecretRef.namespace"},
-		{"a target in another namespace", `{spec: {secret: {namespace: other}}}`, "unknown field: spec.secret.namespace"},
-		{"a misspelt field", `{spec: {exchnage: {audience: [x]}}}`, "unknown field: spec.exchnage"},
+		{"a Secret of another namespace", `{spec: {serviceAccount: {clientSecret: {secretRef: {namespace: other}}}}}`, "unknown field: spec.serviceAccount.clientSecret.secretRef.namespace"},
+		{"a target in another namespace", `{spec: {delivery: {secret: {namespace: other}}}}`, "unknown field: spec.delivery.secret.namespace"},
+		{"a misspelt field", `{spec: {exchnage: {audiences: [x]}}}`, "unknown field: spec.exchnage"},
 		{"no service account of its own", `{spec: {serviceAccount: null}}`, ""},
-		{"a client without a way to authenticate", `{spec: {serviceAccount: {clientSecretRef: null}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
+		{"a client without a way to authenticate", `{spec: {serviceAccount: {clientSecret: null}}}`, "set exactly one of clientSecret, privateKeyJWT, certificate and kubernetesToken"},
 		{"a client ID with a line break", `{spec: {serviceAccount: {clientID: "a\nb"}}}`, "clientID must be of printable ASCII characters"},
 		{"an empty client ID", `{spec: {serviceAccount: {clientID: ""}}}`, "spec.serviceAccount.clientID"},
-		{"an unknown way to send the secret", `{spec: {serviceAccount: {clientSecretRef: {method: Header}}}}`, `supported values: "Basic", "Post"`},
-		{"two ways to authenticate", `{spec: {serviceAccount: {privateKeyJWT: {secretRef: {name: key}}}}}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
-		{"a private key", `{spec: {serviceAccount: {clientSecretRef: null, privateKeyJWT: {secretRef: {name: key}}}}}`, ""},
-		{"an algorithm that is not one of ours", `{spec: {serviceAccount: {clientSecretRef: null, privateKeyJWT: {secretRef: {name: key}, algorithm: HS256}}}}`, `supported values: "RS256", "PS256", "ES256"`},
-		{"a Kubernetes token", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: sync}}}}`, ""},
-		{"the ServiceAccount that every pod shares", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: default}}}}`, "use a ServiceAccount of its own"},
-		{"a Kubernetes token of a minute", `{spec: {serviceAccount: {clientSecretRef: null, kubernetesToken: {serviceAccountName: sync, expirationSeconds: 60}}}}`, "greater than or equal to 600"},
+		{"an unknown way to send the secret", `{spec: {serviceAccount: {clientSecret: {method: Header}}}}`, `supported values: "Basic", "Post"`},
+		{"two ways to authenticate", `{spec: {serviceAccount: {privateKeyJWT: {secretRef: {name: key}}}}}`, "set exactly one of clientSecret, privateKeyJWT, certificate and kubernetesToken"},
+		{"a private key", `{spec: {serviceAccount: {clientSecret: null, privateKeyJWT: {secretRef: {name: key}}}}}`, ""},
+		{"an algorithm that is not one of ours", `{spec: {serviceAccount: {clientSecret: null, privateKeyJWT: {secretRef: {name: key}, algorithm: HS256}}}}`, `supported values: "RS256", "PS256", "ES256"`},
+		{"a Kubernetes token", `{spec: {serviceAccount: {clientSecret: null, kubernetesToken: {serviceAccountName: sync}}}}`, ""},
+		{"the ServiceAccount that every pod shares", `{spec: {serviceAccount: {clientSecret: null, kubernetesToken: {serviceAccountName: default}}}}`, "use a ServiceAccount of its own"},
+		{"a Kubernetes token of a minute", `{spec: {serviceAccount: {clientSecret: null, kubernetesToken: {serviceAccountName: sync, expirationSeconds: 60}}}}`, "greater than or equal to 600"},
 		{"an empty subject", `{spec: {subject: {}}}`, "set exactly one of tokenSecretRef, offlineTokenSecretRef and assertion"},
 		{"another party's token", `{spec: {subject: {tokenSecretRef: {name: alice}}}}`, ""},
 		{"another party's token without an exchange", `{spec: {subject: {tokenSecretRef: {name: alice}}, exchange: null}}`, "subject.tokenSecretRef is a token to exchange"},
 		{"scopes of another party's token", `{spec: {subject: {tokenSecretRef: {name: alice}}, scopes: [openid]}}`, "set exchange.scopes"},
 		{"an assertion of nobody", `{spec: {subject: {assertion: {}}}}`, "set exactly one of tokenSecretRef and kubernetesToken"},
 		{"an assertion that is published without an exchange", `{spec: {subject: {assertion: {tokenSecretRef: {name: a}}}, exchange: null, scopes: [openid]}}`, ""},
-		{"an empty list of audiences", `{spec: {exchange: {audience: []}}}`, "spec.exchange.audience"},
-		{"no audience", `{spec: {exchange: {audience: null}}}`, "spec.exchange.audience: Required value"},
-		{"an empty audience", `{spec: {exchange: {audience: [""]}}}`, "spec.exchange.audience[0]"},
-		{"an audience with a space", `{spec: {exchange: {audience: ["a b"]}}}`, "an audience is one word without spaces"},
-		{"an audience twice", `{spec: {exchange: {audience: [a, a]}}}`, "Duplicate value"},
+		{"an empty list of audiences", `{spec: {exchange: {audiences: []}}}`, "spec.exchange.audiences"},
+		{"no audience", `{spec: {exchange: {audiences: null}}}`, "spec.exchange.audiences: Required value"},
+		{"an empty audience", `{spec: {exchange: {audiences: [""]}}}`, "spec.exchange.audiences[0]"},
+		{"an audience with a space", `{spec: {exchange: {audiences: ["a b"]}}}`, "an audience is one word without spaces"},
+		{"an audience twice", `{spec: {exchange: {audiences: [a, a]}}}`, "spec.exchange.audiences: Invalid value: list each audience once"},
 		{"an exchange that is dropped", `{spec: {exchange: null}}`, ""},
 		{"two scopes in one", `{spec: {scopes: ["openid profile"]}}`, "list several scopes as several items"},
 		{"a quote in a scope", `{spec: {scopes: ['open"id']}}`, "a scope is one word"},
-		{"a Secret's name with capitals", `{spec: {secret: {name: Notes}}}`, "must be a valid name of a Secret"},
-		{"a Secret's name that is too long", `{spec: {secret: {name: ` + long + `}}}`, "spec.secret.name"},
-		{"a key of a Secret with a slash", `{spec: {secret: {data: {a/b: x}}}}`, "keys of data must be valid keys of a Secret"},
-		{"a key of a Secret that goes up", `{spec: {secret: {data: {..a: x}}}}`, "keys of data must be valid keys of a Secret"},
-		{"our own label", `{spec: {secret: {labels: {tokengrant.dev/grant: x}}}}`, "belong to the operator"},
-		{"the label that says who manages", `{spec: {secret: {labels: {app.kubernetes.io/managed-by: me}}}}`, "belong to the operator"},
-		{"a label's value with a space", `{spec: {secret: {labels: {a: "b c"}}}}`, "labels must be valid"},
-		{"our own annotation", `{spec: {secret: {annotations: {tokengrant.dev/published: "{}"}}}}`, "annotations under tokengrant.dev/ belong to the operator"},
-		{"the type of a Secret that the token controller fills", `{spec: {secret: {type: kubernetes.io/service-account-token}}}`, "unknown field: spec.secret.type"},
-		{"the annotation that asks it to", `{spec: {secret: {annotations: {kubernetes.io/service-account.name: default}}}}`, "tell other programs that the Secret is theirs"},
-		{"what kubectl applied last", `{spec: {secret: {annotations: {kubectl.kubernetes.io/last-applied-configuration: "{}"}}}}`, "tell other programs"},
-		{"a release of Helm's as the owner", `{spec: {secret: {annotations: {meta.helm.sh/release-name: x}}}}`, "tell other programs"},
-		{"a policy of Helm's", `{spec: {secret: {annotations: {helm.sh/resource-policy: keep}}}}`, "tell other programs"},
-		{"an annotation that only looks so", `{spec: {secret: {annotations: {nothelm.sh/x: a, kubernetes.io/description: b}}}}`, ""},
-		{"a label that makes it a release of Helm's", `{spec: {secret: {labels: {owner: helm, status: deployed}}}}`, "owner=helm"},
-		{"another owner", `{spec: {secret: {labels: {owner: team-a}}}}`, ""},
-		{"a Secret's name in letters that look alike", `{spec: {secret: {name: nоtes}}}`, "must be a valid name of a Secret"},
-		{"a Secret's name that ends in a dot", `{spec: {secret: {name: notes.}}}`, "must be a valid name of a Secret"},
-		{"a Secret's name that goes up", `{spec: {secret: {name: ../notes}}}`, "must be a valid name of a Secret"},
-		{"a key of a Secret in another script", `{spec: {secret: {data: {ключ: x}}}}`, "keys of data must be valid keys of a Secret"},
-		{"a finalizer", `{spec: {secret: {finalizers: [x]}}}`, "unknown field: spec.secret.finalizers"},
-		{"an owner", `{spec: {secret: {ownerReferences: []}}}`, "unknown field: spec.secret.ownerReferences"},
-		{"labels and annotations of the user", `{spec: {secret: {labels: {example.com/team: a}, annotations: {note: "any text"}}}}`, ""},
-		{"an unknown policy for expired tokens", `{spec: {secret: {onExpiry: Remove}}}`, `supported values: "Keep", "Delete"`},
+		{"a Secret's name with capitals", `{spec: {delivery: {secret: {name: Notes}}}}`, "must be a valid name of a Secret"},
+		{"a Secret's name that is too long", `{spec: {delivery: {secret: {name: ` + long + `}}}}`, "spec.delivery.secret.name"},
+		{"a key of a Secret with a slash", `{spec: {delivery: {secret: {data: {a/b: x}}}}}`, "keys of data must be valid keys of a Secret"},
+		{"a key of a Secret that goes up", `{spec: {delivery: {secret: {data: {..a: x}}}}}`, "keys of data must be valid keys of a Secret"},
+		{"our own label", `{spec: {delivery: {secret: {labels: {tokengrant.dev/grant: x}}}}}`, "belong to the operator"},
+		{"the label that says who manages", `{spec: {delivery: {secret: {labels: {app.kubernetes.io/managed-by: me}}}}}`, "belong to the operator"},
+		{"a label's value with a space", `{spec: {delivery: {secret: {labels: {a: "b c"}}}}}`, "labels must be valid"},
+		{"our own annotation", `{spec: {delivery: {secret: {annotations: {tokengrant.dev/published: "{}"}}}}}`, "annotations under tokengrant.dev/ belong to the operator"},
+		{"the type of a Secret that the token controller fills", `{spec: {delivery: {secret: {type: kubernetes.io/service-account-token}}}}`, "unknown field: spec.delivery.secret.type"},
+		{"the annotation that asks it to", `{spec: {delivery: {secret: {annotations: {kubernetes.io/service-account.name: default}}}}}`, "tell other programs that the Secret is theirs"},
+		{"what kubectl applied last", `{spec: {delivery: {secret: {annotations: {kubectl.kubernetes.io/last-applied-configuration: "{}"}}}}}`, "tell other programs"},
+		{"a release of Helm's as the owner", `{spec: {delivery: {secret: {annotations: {meta.helm.sh/release-name: x}}}}}`, "tell other programs"},
+		{"a policy of Helm's", `{spec: {delivery: {secret: {annotations: {helm.sh/resource-policy: keep}}}}}`, "tell other programs"},
+		{"an annotation that only looks so", `{spec: {delivery: {secret: {annotations: {nothelm.sh/x: a, kubernetes.io/description: b}}}}}`, ""},
+		{"a label that makes it a release of Helm's", `{spec: {delivery: {secret: {labels: {owner: helm, status: deployed}}}}}`, "owner=helm"},
+		{"another owner", `{spec: {delivery: {secret: {labels: {owner: team-a}}}}}`, ""},
+		{"a Secret's name in letters that look alike", `{spec: {delivery: {secret: {name: nоtes}}}}`, "must be a valid name of a Secret"},
+		{"a Secret's name that ends in a dot", `{spec: {delivery: {secret: {name: notes.}}}}`, "must be a valid name of a Secret"},
+		{"a Secret's name that goes up", `{spec: {delivery: {secret: {name: ../notes}}}}`, "must be a valid name of a Secret"},
+		{"a key of a Secret in another script", `{spec: {delivery: {secret: {data: {ключ: x}}}}}`, "keys of data must be valid keys of a Secret"},
+		{"a finalizer", `{spec: {delivery: {secret: {finalizers: [x]}}}}`, "unknown field: spec.delivery.secret.finalizers"},
+		{"an owner", `{spec: {delivery: {secret: {ownerReferences: []}}}}`, "unknown field: spec.delivery.secret.ownerReferences"},
+		{"labels and annotations of the user", `{spec: {delivery: {secret: {labels: {example.com/team: a}, annotations: {note: "any text"}}}}}`, ""},
+		{"an unknown policy for expired tokens", `{spec: {delivery: {secret: {onExpiry: Remove}}}}`, `supported values: "Keep", "Delete"`},
 		{"both margins", `{spec: {refresh: {before: 1m, beforePercentage: 20}}}`, "set before or beforePercentage, not both"},
-		{"a margin of nothing", `{spec: {refresh: {before: 0s}}}`, "before must be between 1s and 24h"},
-		{"a margin below nothing", `{spec: {refresh: {before: -1m}}}`, "before must be between 1s and 24h"},
-		{"a margin of days", `{spec: {refresh: {before: 48h}}}`, "before must be between 1s and 24h"},
+		{"a margin of nothing", `{spec: {refresh: {before: 0s}}}`, "must be between 1s and 24h, such as 100s or 1h30m; there is no unit for days: write 24h"},
+		{"a margin below nothing", `{spec: {refresh: {before: -1m}}}`, "must be between 1s and 24h, such as 100s or 1h30m; there is no unit for days: write 24h"},
+		{"a margin of days", `{spec: {refresh: {before: 48h}}}`, "must be between 1s and 24h, such as 100s or 1h30m; there is no unit for days: write 24h"},
 		{"a margin that is no duration", `{spec: {refresh: {before: soon}}}`, "spec.refresh.before"},
 		{"a share of 4", `{spec: {refresh: {beforePercentage: 4}}}`, "greater than or equal to 5"},
 		{"a share of 51", `{spec: {refresh: {beforePercentage: 51}}}`, "less than or equal to 50"},
 		{"the widest margins", `{spec: {refresh: {before: 24h}}}`, ""},
-		{"a Nextcloud without a URL", `{spec: {nextcloud: {url: null}}}`, "spec.nextcloud.url: Required value"},
-		{"a Nextcloud by its host only", `{spec: {nextcloud: {url: cloud.example.com}}}`, "must be an absolute https URL"},
-		{"a path that goes up", `{spec: {nextcloud: {paths: [{path: /Notes/../etc}]}}}`, "no . or .. in it"},
-		{"a path with an empty name", `{spec: {nextcloud: {paths: [{path: /a//b}]}}}`, "no empty names, backslashes"},
-		{"a path with a backslash", `{spec: {nextcloud: {paths: [{path: '/a\..\b'}]}}}`, "no empty names, backslashes"},
-		{"a path with a line break", `{spec: {nextcloud: {paths: [{path: "/a\nb"}]}}}`, "control characters"},
-		{"a Nextcloud whose host is no text", `{spec: {nextcloud: {url: "https://%ff%fe.example.com/"}}}`, "nothing percent-encoded"},
-		{"a Nextcloud with a zone", `{spec: {nextcloud: {url: "https://[fe80::1%25eth0]/"}}}`, "must name a host in letters"},
-		{"a Nextcloud whose letters look alike", `{spec: {nextcloud: {url: "https://clоud.example.com"}}}`, "printable ASCII"},
-		{"a path from nowhere", `{spec: {nextcloud: {paths: [{path: Notes}]}}}`, "path must begin with /"},
-		{"an unknown access", `{spec: {nextcloud: {paths: [{path: /Notes, access: Delete}]}}}`, `supported values: "Read", "Write"`},
-		{"a path", `{spec: {nextcloud: {paths: [{path: /Notes, access: Write}]}}}`, ""},
-		{"an interval of a second", `{spec: {nextcloud: {interval: 1s}}}`, "interval must be between 10s and 24h"},
-		{"an unknown policy", `{spec: {nextcloud: {policy: Ignore}}}`, `supported values: "Enforce", "Warn"`},
-		{"an administrator who is welcome", `{spec: {nextcloud: {expect: {notInGroups: []}}}}`, ""},
-		{"an empty group", `{spec: {nextcloud: {expect: {groups: [""]}}}}`, "spec.nextcloud.expect.groups[0]"},
-		{"authorities of an unknown kind", `{spec: {nextcloud: {caRef: {name: ca, kind: Pod}}}}`, `supported values: "ConfigMap", "Secret"`},
+		{"a Nextcloud without a URL", `{spec: {check: {nextcloud: {url: null}}}}`, "spec.check.nextcloud.url: Required value"},
+		{"a Nextcloud by its host only", `{spec: {check: {nextcloud: {url: cloud.example.com}}}}`, "must be an absolute URL that begins with https:// in lower case"},
+		{"a path that goes up", `{spec: {check: {nextcloud: {paths: [{path: /Notes/../etc}]}}}}`, "no . or .. in it"},
+		{"a path with an empty name", `{spec: {check: {nextcloud: {paths: [{path: /a//b}]}}}}`, "no empty names, backslashes"},
+		{"a path with a backslash", `{spec: {check: {nextcloud: {paths: [{path: '/a\..\b'}]}}}}`, "no empty names, backslashes"},
+		{"a path with a line break", `{spec: {check: {nextcloud: {paths: [{path: "/a\nb"}]}}}}`, "control characters"},
+		{"a Nextcloud whose host is no text", `{spec: {check: {nextcloud: {url: "https://%ff%fe.example.com/"}}}}`, "nothing percent-encoded"},
+		{"a Nextcloud with a zone", `{spec: {check: {nextcloud: {url: "https://[fe80::1%25eth0]/"}}}}`, "must name a host in letters"},
+		{"a Nextcloud whose letters look alike", `{spec: {check: {nextcloud: {url: "https://clоud.example.com"}}}}`, "printable ASCII"},
+		{"a path from nowhere", `{spec: {check: {nextcloud: {paths: [{path: Notes}]}}}}`, "path must begin with /"},
+		{"an unknown access", `{spec: {check: {nextcloud: {paths: [{path: /Notes, access: Delete}]}}}}`, `supported values: "Read", "Write"`},
+		{"a path", `{spec: {check: {nextcloud: {paths: [{path: /Notes, access: Write}]}}}}`, ""},
+		{"an interval of a second", `{spec: {check: {interval: 1s}}}`, "must be between 10s and 24h, such as 10m; there is no unit for days: write 24h"},
+		{"an unknown policy", `{spec: {check: {policy: Ignore}}}`, `supported values: "Enforce", "Warn"`},
+		{"an administrator who is welcome", `{spec: {check: {nextcloud: {expect: {notInGroups: []}}}}}`, ""},
+		{"an empty group", `{spec: {check: {nextcloud: {expect: {groups: [""]}}}}}`, "spec.check.nextcloud.expect.groups[0]"},
+		{"authorities of an unknown kind", `{spec: {check: {nextcloud: {caRef: {name: ca, kind: Pod}}}}}`, `supported values: "ConfigMap", "Secret"`},
 	}.run(t, "tokengrants", grant)
 }
 
@@ -158,11 +162,11 @@ func TestClusterTokenIssuersThatAreRefused(t *testing.T) {
 		{"no URL", `{spec: {url: null}}`, "spec.url: Required value"},
 		{"an empty URL", `{spec: {url: ""}}`, "spec.url"},
 		{"plain http, which the operator's flag may allow", `{spec: {url: "http://127.0.0.1:8080/realms/x"}}`, ""},
-		{"another scheme", `{spec: {url: "ftp://id.example.com/realms/x"}}`, "must be an absolute https URL"},
-		{"a URL without a host", `{spec: {url: "https:///realms/x"}}`, "must be an absolute https URL"},
-		{"a URL with a password", `{spec: {url: "https://me:secret@id.example.com/realms/x"}}`, "no query, fragment, user name or white space"},
-		{"a URL with a query", `{spec: {url: "https://id.example.com/realms/x?y=z"}}`, "no query, fragment, user name or white space"},
-		{"a URL with a fragment", `{spec: {url: "https://id.example.com/realms/x#y"}}`, "no query, fragment, user name or white space"},
+		{"another scheme", `{spec: {url: "ftp://id.example.com/realms/x"}}`, "must be an absolute URL that begins with https:// in lower case"},
+		{"a URL without a host", `{spec: {url: "https:///realms/x"}}`, "must name a host"},
+		{"a URL with a password", `{spec: {url: "https://me:secret@id.example.com/realms/x"}}`, "no user name"},
+		{"a URL with a query", `{spec: {url: "https://id.example.com/realms/x?y=z"}}`, "must have no query and no fragment"},
+		{"a URL with a fragment", `{spec: {url: "https://id.example.com/realms/x#y"}}`, "must have no query and no fragment"},
 		{"a URL with a space", `{spec: {url: "https://id.example.com/realms/x y"}}`, "spec.url"},
 		{"a host of endpoints", `{spec: {endpointHosts: [login.example.com, "id.example.com:8443"]}}`, ""},
 		{"a host of endpoints as a URL", `{spec: {endpointHosts: ["https://login.example.com"]}}`, "must be a host name"},
@@ -170,7 +174,7 @@ func TestClusterTokenIssuersThatAreRefused(t *testing.T) {
 		{"any host of endpoints", `{spec: {endpointHosts: ["*.example.com"]}}`, "must be a host name"},
 		{"a host of endpoints with a user", `{spec: {endpointHosts: ["login.example.com:443@evil.example"]}}`, "must be a host name"},
 		{"a host of endpoints in letters that look alike", `{spec: {endpointHosts: [lоgin.example.com]}}`, "must be a host name"},
-		{"rules without a service account", `{spec: {serviceAccount: null}}`, "allow is about the issuer's own serviceAccount"},
+		{"rules without a service account", `{spec: {serviceAccount: null}}`, "a rule without requestedSubjects is about the issuer's own serviceAccount, and there is none"},
 		{"a service account without rules", `{spec: {allow: null}}`, ""},
 		{"a rule for nobody", `{spec: {allow: [{audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
 		{"a rule with names and labels", `{spec: {allow: [{namespaces: [apps], namespaceSelector: {}, audiences: [nextcloud]}]}}`, "set exactly one of namespaces and namespaceSelector"},
@@ -190,38 +194,4 @@ func TestTokenIssuersThatAreRefused(t *testing.T) {
 		{"the issuer that the others are made from", `{}`, ""},
 		{"rules: it is for its own namespace only", `{spec: {allow: [{namespaces: [apps], audiences: [nextcloud]}]}}`, "unknown field: spec.allow"},
 	}.run(t, "tokenissuers", issuer)
-}
-
-func TestDefaults(t *testing.T) {
-	s := load(t, "tokengrants")
-	object, refused := s.admit(t, grant, `{spec: {nextcloud: {caRef: {name: ca}}}}`)
-	if refused != "" {
-		t.Fatal(refused)
-	}
-	for path, want := range map[string]any{
-		"spec.issuerRef.kind":                        "TokenIssuer",
-		"spec.serviceAccount.clientSecretRef.key":    "client-secret",
-		"spec.serviceAccount.clientSecretRef.method": "Basic",
-		"spec.secret.onExpiry":                       "Keep",
-		"spec.nextcloud.expect.notInGroups":          []any{"admin"},
-		"spec.nextcloud.interval":                    "10m0s",
-		"spec.nextcloud.policy":                      "Enforce",
-		"spec.nextcloud.caRef.kind":                  "ConfigMap",
-		"spec.nextcloud.caRef.key":                   "ca.crt",
-	} {
-		expectField(t, object, path, want)
-	}
-	s = load(t, "clustertokenissuers")
-	if object, refused = s.admit(t, clusterIssuer, `{}`); refused != "" {
-		t.Fatal(refused)
-	}
-	expectField(t, object, "spec.limits", map[string]any{"requestsPerSecond": int64(50), "burst": int64(100), "concurrency": int64(16)})
-}
-
-func expectField(t *testing.T, object map[string]any, path string, want any) {
-	t.Helper()
-	got, _, err := unstructured.NestedFieldNoCopy(object, strings.Split(path, ".")...)
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%s (-want +got): %v\n%s", path, err, diff)
-	}
 }

@@ -22,13 +22,13 @@ func appPasswordGrant() *v1alpha1.TokenGrant {
 	g := readyGrant()
 	rotation := at(27 * 24 * time.Hour)
 	g.Spec = v1alpha1.TokenGrantSpec{
-		AppPassword: &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}},
-		Secret:      v1alpha1.SecretTemplate{Name: "notes-sync-token"},
-		Nextcloud:   &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"},
+		AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: "https://cloud.example.com"}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}},
+		Delivery:    &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "notes-sync-token"}},
+		Check:       &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"}},
 	}
 	g.Status.Token = &v1alpha1.TokenStatus{Username: "mcp-sync", IssuedAt: at(-72 * time.Hour)}
 	g.Status.RefreshAt = &rotation
-	g.Status.Nextcloud.User = "mcp-sync"
+	g.Status.Check.User = "mcp-sync"
 	return g
 }
 
@@ -109,14 +109,14 @@ func TestInspectOfAppPasswords(t *testing.T) {
 
 func TestRenderOfAppPasswords(t *testing.T) {
 	const head = "apiVersion: tokengrant.dev/v1alpha1\nkind: TokenGrant\nmetadata: {name: app, namespace: apps}\nspec:\n" +
-		"  appPassword: {loginSecretRef: {name: login}}\n  nextcloud: {url: https://cloud.example.com}\n"
+		"  appPassword: {nextcloud: {url: https://cloud.example.com}, from: {loginSecretRef: {name: login}}}\n  check: {nextcloud: {url: https://cloud.example.com}}\n"
 	for name, test := range map[string]struct {
 		input string
 		code  int
 	}{
 		"apppassword-render":           {input: head},
-		"apppassword-render-templates": {input: head + "  secret: {data: {netrc: 'machine cloud.example.com login {{ .Username }} password {{ .Password }}'}}\n"},
-		"apppassword-render-token":     {code: exitBroken, input: head + "  secret: {data: {header: 'Bearer {{ .AccessToken }}'}}\n"},
+		"apppassword-render-templates": {input: head + "  delivery: {secret: {data: {netrc: 'machine cloud.example.com login {{ .Username }} password {{ .Password }}'}}}\n"},
+		"apppassword-render-token":     {code: exitBroken, input: head + "  delivery: {secret: {data: {header: 'Bearer {{ .AccessToken }}'}}}\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, interceptor.Funcs{})

@@ -34,8 +34,8 @@ func (i *installation) bench(t *testing.T, more ...client.Object) *bench {
 	t.Helper()
 	server := httptest.NewServer(i.nextcloud.Handler())
 	t.Cleanup(server.Close)
-	if i.grant.Spec.Nextcloud != nil {
-		i.grant.Spec.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
+	if i.grant.Spec.Check != nil {
+		i.grant.Spec.Check.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
 	}
 	objects := slices.Concat(more, []client.Object{i.grant, i.issuer})
 	if i.secret != nil {
@@ -52,7 +52,7 @@ func install(t *testing.T, options ...keycloaktest.Options) *installation {
 	i := &installation{keycloak: keycloaktest.NewServer(t, options...), grant: readyGrant()}
 	i.keycloak.Client("notes-sync", clientSecret)
 	i.nextcloud = nextcloudtest.New(nextcloudtest.Options{Issuer: i.keycloak.URL})
-	i.grant.Status.Nextcloud = nil
+	i.grant.Status.Check = nil
 	i.secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "notes-client", Namespace: "apps"}, Data: map[string][]byte{"client-secret": []byte(clientSecret)}}
 	i.issuer = &v1alpha1.ClusterTokenIssuer{
 		ObjectMeta: metav1.ObjectMeta{Name: "keycloak"},

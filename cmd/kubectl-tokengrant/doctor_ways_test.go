@@ -96,8 +96,8 @@ func (w *way) signs(t *testing.T, registered bool) {
 	t.Helper()
 	key, private := privateKey(t)
 	w.keep("key", map[string]string{"tls.key": private})
-	w.grant.Spec.ServiceAccount.ClientSecretRef = nil
-	w.grant.Spec.ServiceAccount.PrivateKeyJWT = &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "key", Key: "tls.key"}, Algorithm: "ES256", KeyID: "2026-11"}
+	w.grant.Spec.ServiceAccount.ClientSecret = nil
+	w.grant.Spec.ServiceAccount.PrivateKeyJWT = &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.SecretKeyRef{Name: "key", Key: "tls.key"}, Algorithm: "ES256", KeyID: "2026-11"}
 	public := jose.JSONWebKey{Key: key.Public(), KeyID: "2026-11", Algorithm: "ES256", Use: "sig"}
 	for _, coordinate := range coordinates(t, key) {
 		w.replace = append(w.replace, coordinate, "COORDINATE")
@@ -131,16 +131,16 @@ func (w *way) presents(t *testing.T, subject string, until time.Time) {
 	w.keep("certificate", map[string]string{"tls.key": private, "tls.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))})
 	w.more = append(w.more, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "ca", Namespace: "tokengrant-system"}, Data: map[string]string{"ca.crt": string(w.keycloak.CertificatePEM())}})
 	w.issuer.Spec.CARef = &v1alpha1.CARef{Name: "ca", Kind: "ConfigMap", Key: "ca.crt"}
-	w.grant.Spec.ServiceAccount.ClientSecretRef = nil
-	w.grant.Spec.ServiceAccount.TLS = &v1alpha1.TLSClient{SecretRef: v1alpha1.CertificateRef{Name: "certificate"}}
-	w.grant.Spec.Nextcloud = nil // The stand-in reads the issuer's keys, and does not know its authority.
+	w.grant.Spec.ServiceAccount.ClientSecret = nil
+	w.grant.Spec.ServiceAccount.Certificate = &v1alpha1.ClientCertificate{SecretRef: v1alpha1.SecretRef{Name: "certificate"}}
+	w.grant.Spec.Check = nil // The stand-in reads the issuer's keys, and does not know its authority.
 	w.client.Certificate = subject
 	w.replace = append(w.replace, until.UTC().Format("2006-01-02 15:04 MST"), "2030-01-01 00:00 UTC", until.UTC().Format(time.RFC3339), "2030-01-01T00:00:00Z")
 }
 
 // federates lets the client authenticate by a token of the cluster.
 func (w *way) federates(subject string) {
-	w.grant.Spec.ServiceAccount.ClientSecretRef = nil
+	w.grant.Spec.ServiceAccount.ClientSecret = nil
 	w.grant.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{ServiceAccountName: "notes-sync", ExpirationSeconds: 600}
 	w.keycloak.SetIdentityProvider(keycloaktest.IdentityProvider{Alias: "kubernetes", Issuer: w.other.URL, Keys: w.other.Keys})
 	w.client.Federated = &keycloaktest.Federation{Alias: "kubernetes", Subject: subject}
@@ -149,7 +149,7 @@ func (w *way) federates(subject string) {
 // isGiven makes the subject a token in a Secret.
 func (w *way) isGiven(claims map[string]any) {
 	w.keep("alice", map[string]string{"access_token": w.keycloak.Sign(claims)})
-	w.grant.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "alice", Key: "access_token"}}
+	w.grant.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice", Key: "access_token"}}
 }
 
 // asserts makes the subject a user that a token of the cluster names.
@@ -165,7 +165,7 @@ func (w *way) asserted(audience string) {
 	w.keep("other", map[string]string{"access_token": w.other.Sign(map[string]any{
 		"iss": w.other.URL, "sub": "4711", "preferred_username": "alice", "aud": audience, "exp": time.Now().Add(time.Hour).Unix(),
 	})})
-	w.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "other", Key: "access_token"}}}
+	w.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "other", Key: "access_token"}}}
 }
 
 // ofAlice are the claims of a token for the client.
@@ -182,7 +182,7 @@ func TestDoctorKnowsEveryWayToAToken(t *testing.T) {
 		code   int
 	}{
 		"doctor-secret-post": {func(_ *testing.T, w *way) {
-			w.grant.Spec.ServiceAccount.ClientSecretRef.Method = v1alpha1.ClientSecretPost
+			w.grant.Spec.ServiceAccount.ClientSecret.Method = v1alpha1.ClientSecretPost
 		}, exitGood},
 		"doctor-key":         {func(t *testing.T, w *way) { w.signs(t, true) }, exitGood},
 		"doctor-key-unknown": {func(t *testing.T, w *way) { w.signs(t, false) }, exitBroken},

@@ -174,7 +174,7 @@ func differences(g *v1alpha1.TokenGrant, s *corev1.Secret, header json.RawMessag
 		{"sub", c.Subject, told.Subject},
 		{"preferred_username", c.Username, told.Username},
 		{"azp", cmp.Or(c.AZP, c.ClientID), told.ClientID},
-		{"aud", strings.Join(c.Audience, " "), strings.Join(told.Audience, " ")},
+		{"aud", strings.Join(c.Audience, " "), strings.Join(told.Audiences, " ")},
 		{"scope", c.Scope, strings.Join(told.Scopes, " ")},
 		{"kid", head.KeyID, record.KeyID},
 	} {

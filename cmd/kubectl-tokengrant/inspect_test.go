@@ -18,7 +18,7 @@ import (
 func publishedToken(g *v1alpha1.TokenGrant) string {
 	t := g.Status.Token
 	return part(map[string]any{"alg": "RS256", "typ": "JWT", "kid": "key-1"}) + "." + part(map[string]any{
-		"sub": t.Subject, "preferred_username": t.Username, "azp": t.ClientID, "aud": t.Audience[0], "scope": strings.Join(t.Scopes, " "),
+		"sub": t.Subject, "preferred_username": t.Username, "azp": t.ClientID, "aud": t.Audiences[0], "scope": strings.Join(t.Scopes, " "),
 		"iat": t.IssuedAt.Unix(), "exp": t.ExpiresAt.Unix(), "nested": "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.",
 	}) + ".c2lnbmF0dXJl"
 }
@@ -53,7 +53,7 @@ func TestInspectShowsTheClaimsAndNeverTheToken(t *testing.T) {
 		}},
 		"inspect-other-token": {code: exitBroken, change: func(g *v1alpha1.TokenGrant, s *corev1.Secret) {
 			other := g.DeepCopy()
-			other.Status.Token.Audience, other.Status.Token.Username = []string{"account"}, "alice"
+			other.Status.Token.Audiences, other.Status.Token.Username = []string{"account"}, "alice"
 			other.Status.Token.ExpiresAt = at(-time.Minute)
 			s.Data["access_token"] = []byte(publishedToken(other))
 		}},

@@ -121,11 +121,12 @@ func (a *app) login(ctx context.Context, grant string, o loginOptions) error {
 }
 
 // usedLogin is where a grant looks for its offline token; empty when it has another subject.
-func usedLogin(ctx context.Context, c client.Client, grant client.ObjectKey) (v1alpha1.OfflineTokenSecretRef, error) {
+func usedLogin(ctx context.Context, c client.Client, grant client.ObjectKey) (v1alpha1.SecretKeyRef, error) {
 	var g v1alpha1.TokenGrant
 	if err := c.Get(ctx, grant, &g); err != nil || g.Spec.Subject == nil || g.Spec.Subject.OfflineTokenSecretRef == nil {
-		return v1alpha1.OfflineTokenSecretRef{}, err
+		return v1alpha1.SecretKeyRef{}, err
 	}
+	g.Default()
 	return *g.Spec.Subject.OfflineTokenSecretRef, nil
 }
 

@@ -95,7 +95,7 @@ func TestLoginWritesTheOfflineTokenAndDoesNotShowIt(t *testing.T) {
 
 func TestLoginWritesWhereTheGrantLooks(t *testing.T) {
 	g := readyGrant()
-	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice", Key: "offline"}}
+	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice", Key: "offline"}}
 	b, c := loginBenchFor(t, g, offlineToken)
 	b.golden(t, "login-used", exitGood, "login", "notes-sync", "-n", "apps", "--scopes", "files")
 	var s corev1.Secret

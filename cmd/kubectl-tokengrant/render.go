@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -114,34 +113,34 @@ func grantsIn(content []byte) ([]v1alpha1.TokenGrant, error) {
 const fakeLife = 5 * time.Minute
 
 func renderSecret(g *v1alpha1.TokenGrant, now time.Time) (*corev1.Secret, error) {
-	templates := make(map[string]string, len(g.Spec.Secret.Data))
-	for key, text := range g.Spec.Secret.Data {
+	templates := make(map[string]string, len(g.SecretDelivery().Data))
+	for key, text := range g.SecretDelivery().Data {
 		templates[key] = string(text)
 	}
 	if err := publish.Validate(templates); err != nil {
-		return nil, fmt.Errorf("spec.secret.data: %w", err)
+		return nil, fmt.Errorf("spec.delivery.secret.data: %w", err)
 	}
 	content, record := fakeToken(g, now.UTC().Truncate(time.Second))
 	kind := corev1.SecretTypeOpaque
 	if g.Spec.AppPassword != nil {
 		if err := publish.ValidateAppPassword(templates); err != nil {
-			return nil, fmt.Errorf("spec.secret.data: %w", err)
+			return nil, fmt.Errorf("spec.delivery.secret.data: %w", err)
 		}
 		content, record = fakeAppPassword(now.UTC().Truncate(time.Second))
 		kind = publish.AppPasswordType(templates)
 	}
 	data, err := publish.Render(templates, content)
 	if err != nil {
-		return nil, fmt.Errorf("spec.secret.data, with a fake token: %w", err)
+		return nil, fmt.Errorf("spec.delivery.secret.data, with a fake token: %w", err)
 	}
 	recorded, err := record.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	s := publish.Build(nil, publish.Desired{
-		Name: cmp.Or(g.Spec.Secret.Name, g.Name), Namespace: g.Namespace, Grant: g.Name, Data: data, Record: recorded, Type: kind,
+		Name: g.SecretDelivery().Name, Namespace: g.Namespace, Grant: g.Name, Data: data, Record: recorded, Type: kind,
 		Owner:  *metav1.NewControllerRef(g, v1alpha1.GroupVersion.WithKind(diagnose.KindTokenGrant)),
-		Labels: plain(g.Spec.Secret.Labels), Annotations: plain(g.Spec.Secret.Annotations),
+		Labels: plain(g.SecretDelivery().Labels), Annotations: plain(g.SecretDelivery().Annotations),
 	})
 	s.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
 	return s, nil
@@ -156,12 +155,12 @@ func fakeToken(g *v1alpha1.TokenGrant, now time.Time) (publish.Content, plan.Rec
 	audience := []string{"AUDIENCE"}
 	if e := g.Spec.Exchange; e != nil {
 		audience = nil
-		for _, name := range e.Audience {
+		for _, name := range e.Audiences {
 			audience = append(audience, string(name))
 		}
 	}
 	token := v1alpha1.TokenStatus{
-		Subject: "00000000-0000-0000-0000-000000000000", Username: "service-account-" + client, ClientID: client, Audience: audience,
+		Subject: "00000000-0000-0000-0000-000000000000", Username: "service-account-" + client, ClientID: client, Audiences: audience,
 		Scopes: []string{"profile", "email"}, IssuedAt: metav1.NewTime(now), ExpiresAt: metav1.NewTime(now.Add(fakeLife)),
 	}
 	claims := map[string]any{

@@ -18,23 +18,24 @@ func TestRenderNeedsNoCluster(t *testing.T) {
 		code  int
 		args  []string
 	}{
-		"render": {input: grantHead + "  exchange: {audience: [nextcloud]}\n"},
-		"render-templates": {input: grantHead + `  serviceAccount: {clientID: app, clientSecretRef: {name: app}}
-  secret:
-    name: app-token
-    labels: {team: notes}
-    annotations: {note: hello}
-    data:
-      authorization: "{{ .TokenType }} {{ .AccessToken }}"
-      expiry: "{{ .ExpiresAt.Unix }} {{ .Claims.preferred_username }}"
+		"render": {input: grantHead + "  exchange: {audiences: [nextcloud]}\n"},
+		"render-templates": {input: grantHead + `  serviceAccount: {clientID: app, clientSecret: {secretRef: {name: app}}}
+  delivery:
+    secret:
+      name: app-token
+      labels: {team: notes}
+      annotations: {note: hello}
+      data:
+        authorization: "{{ .TokenType }} {{ .AccessToken }}"
+        expiry: "{{ .ExpiresAt.Unix }} {{ .Claims.preferred_username }}"
 `},
 		"render-yaml":           {input: grantHead, args: []string{"-o", "yaml"}},
 		"render-json":           {input: grantHead, args: []string{"-o", "json"}},
 		"render-two":            {input: "apiVersion: v1\nkind: Namespace\nmetadata: {name: apps}\n---\n" + grantHead + "---\n" + strings.Replace(grantHead, "name: app,", "name: other,", 1), args: []string{"-o", "yaml"}},
-		"render-bad-template":   {code: exitBroken, input: grantHead + "  secret: {data: {a: '{{ .AccessToken'}}\n"},
-		"render-unknown-field":  {code: exitBroken, input: grantHead + "  secret: {data: {a: '{{ .Token }}'}}\n"},
-		"render-unknown-claim":  {code: exitBroken, input: grantHead + "  secret: {data: {a: '{{ .Claims.email }}'}}\n"},
-		"render-environment":    {code: exitBroken, input: grantHead + "  secret: {data: {a: '{{ env \"HOME\" }}'}}\n"},
+		"render-bad-template":   {code: exitBroken, input: grantHead + "  delivery: {secret: {data: {a: '{{ .AccessToken'}}}\n"},
+		"render-unknown-field":  {code: exitBroken, input: grantHead + "  delivery: {secret: {data: {a: '{{ .Token }}'}}}\n"},
+		"render-unknown-claim":  {code: exitBroken, input: grantHead + "  delivery: {secret: {data: {a: '{{ .Claims.email }}'}}}\n"},
+		"render-environment":    {code: exitBroken, input: grantHead + "  delivery: {secret: {data: {a: '{{ env \"HOME\" }}'}}}\n"},
 		"render-misspelt-field": {code: exitBroken, input: grantHead + "  secrets: {name: app}\n"},
 		"render-no-grant":       {code: exitBroken, input: "apiVersion: v1\nkind: Namespace\nmetadata: {name: apps}\n"},
 		"render-no-yaml":        {code: exitBroken, input: "a: [\n"},

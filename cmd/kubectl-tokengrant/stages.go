@@ -146,9 +146,9 @@ func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 	}
 	switch s.Name {
 	case stageLogin:
-		s.Detail = fmt.Sprintf("Secret %q", g.Spec.AppPassword.LoginSecretRef.Name)
+		s.Detail = fmt.Sprintf("Secret %q", g.Spec.AppPassword.From.LoginSecretRef.Name)
 		if token.Username != "" {
-			s.Detail = fmt.Sprintf("user %q, Secret %q", token.Username, g.Spec.AppPassword.LoginSecretRef.Name)
+			s.Detail = fmt.Sprintf("user %q, Secret %q", token.Username, g.Spec.AppPassword.From.LoginSecretRef.Name)
 		}
 	case stageIssuer:
 		s.Detail = v.issuerDetail(now)
@@ -166,10 +166,10 @@ func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 	case stageExchange:
 		s.Detail = "none: the token has every audience of the client"
 		if e := g.Spec.Exchange; e != nil {
-			s.Detail = fmt.Sprintf("for %v", e.Audience)
+			s.Detail = fmt.Sprintf("for %v", e.Audiences)
 		}
 	case stageVerify:
-		s.Detail = fmt.Sprintf("aud %v, scope %v", token.Audience, token.Scopes)
+		s.Detail = fmt.Sprintf("aud %v, scope %v", token.Audiences, token.Scopes)
 		if g.Status.Token == nil {
 			s.Detail = ""
 		}
@@ -194,12 +194,12 @@ func (v *grantView) issuerDetail(now time.Time) string {
 }
 
 func describeCheck(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
-	c := g.Spec.Nextcloud
+	c := g.Spec.Check
 	if c == nil {
-		s.State, s.Detail = stateSkipped, "no spec.nextcloud: nobody is asked"
+		s.State, s.Detail = stateSkipped, "no spec.check: nobody is asked"
 		return
 	}
-	accepted := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccepted)
+	accepted := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionCheckPassed)
 	switch {
 	case accepted == nil:
 		s.State, s.Detail = stateWaiting, "Nextcloud has not answered yet"
@@ -212,7 +212,7 @@ func describeCheck(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 		return
 	}
 	s.Detail = accepted.Message
-	if n := g.Status.Nextcloud; n != nil && n.CheckedAt != nil {
+	if n := g.Status.Check; n != nil && n.CheckedAt != nil {
 		s.Detail = fmt.Sprintf("user %q, groups %v, asked %s ago", n.User, n.Groups, since(now, n.CheckedAt.Time))
 	}
 }
@@ -259,5 +259,5 @@ func describeSchedule(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 }
 
 func secretName(g *v1alpha1.TokenGrant) string {
-	return cmp.Or(g.Status.SecretName, g.Spec.Secret.Name, g.Name)
+	return cmp.Or(g.Status.SecretName, g.SecretDelivery().Name)
 }

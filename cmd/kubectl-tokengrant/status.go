@@ -50,20 +50,20 @@ Without NAME: a table of all grants of the namespace. It ends with 1 when a gran
 
 // grantView is what status shows of one grant.
 type grantView struct {
-	Namespace   string                    `json:"namespace"`
-	Name        string                    `json:"name"`
-	Ready       metav1.ConditionStatus    `json:"ready"`
-	Reason      string                    `json:"reason"`
-	Message     string                    `json:"message,omitempty"`
-	StoppedAt   string                    `json:"stoppedAt,omitempty"`
-	Stages      []stage                   `json:"stages,omitempty"`
-	Issuer      *issuerView               `json:"issuer,omitempty"`
-	Token       *v1alpha1.TokenStatus     `json:"token,omitempty"`
-	RefreshAt   *metav1.Time              `json:"refreshAt,omitempty"`
-	LastAttempt *v1alpha1.Attempt         `json:"lastAttempt,omitempty"`
-	Failures    int32                     `json:"consecutiveFailures,omitempty"`
-	Nextcloud   *v1alpha1.NextcloudStatus `json:"nextcloud,omitempty"`
-	Secret      secretView                `json:"secret"`
+	Namespace   string                 `json:"namespace"`
+	Name        string                 `json:"name"`
+	Ready       metav1.ConditionStatus `json:"ready"`
+	Reason      string                 `json:"reason"`
+	Message     string                 `json:"message,omitempty"`
+	StoppedAt   string                 `json:"stoppedAt,omitempty"`
+	Stages      []stage                `json:"stages,omitempty"`
+	Issuer      *issuerView            `json:"issuer,omitempty"`
+	Token       *v1alpha1.TokenStatus  `json:"token,omitempty"`
+	RefreshAt   *metav1.Time           `json:"refreshAt,omitempty"`
+	LastAttempt *v1alpha1.Attempt      `json:"lastAttempt,omitempty"`
+	Failures    int32                  `json:"consecutiveFailures,omitempty"`
+	Nextcloud   *v1alpha1.CheckStatus  `json:"nextcloud,omitempty"`
+	Secret      secretView             `json:"secret"`
 }
 
 type issuerView struct {
@@ -83,7 +83,7 @@ func viewOf(g *v1alpha1.TokenGrant) grantView {
 	s := g.Status
 	v := grantView{
 		Namespace: g.Namespace, Name: g.Name, Ready: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending,
-		Token: s.Token, RefreshAt: s.RefreshAt, LastAttempt: s.LastAttempt, Failures: s.ConsecutiveFailures, Nextcloud: s.Nextcloud,
+		Token: s.Token, RefreshAt: s.RefreshAt, LastAttempt: s.LastAttempt, Failures: s.ConsecutiveFailures, Nextcloud: s.Check,
 		Secret: secretView{Name: s.SecretName},
 	}
 	if g.Spec.AppPassword == nil {
@@ -141,6 +141,7 @@ func (a *app) statusOfOne(ctx context.Context, c client.Client, key client.Objec
 	if err := c.Get(ctx, key, &g); err != nil {
 		return err
 	}
+	g.Default()
 	v := viewOf(&g)
 	if err := v.lookUp(ctx, c); err != nil {
 		return err

@@ -25,23 +25,23 @@ func readyGrant() *v1alpha1.TokenGrant {
 		ObjectMeta: metav1.ObjectMeta{Name: "notes-sync", Namespace: "apps", UID: "uid-of-notes-sync"},
 		Spec: v1alpha1.TokenGrantSpec{
 			IssuerRef:      v1alpha1.IssuerRef{Kind: "ClusterTokenIssuer", Name: "keycloak"},
-			ServiceAccount: &v1alpha1.ServiceAccount{ClientID: "notes-sync", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "notes-client", Key: "client-secret"}},
-			Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
-			Secret:         v1alpha1.SecretTemplate{Name: "notes-sync-token"},
-			Nextcloud:      &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"},
+			ServiceAccount: &v1alpha1.ServiceAccount{ClientID: "notes-sync", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "notes-client", Key: "client-secret"}}},
+			Exchange:       &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
+			Delivery:       &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "notes-sync-token"}},
+			Check:          &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com"}},
 		},
 		Status: v1alpha1.TokenGrantStatus{
 			Conditions: []metav1.Condition{
 				condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished, `Secret "notes-sync-token" holds a verified token.`),
-				condition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted, `Nextcloud knows the token as user "service-account-notes-sync".`),
+				condition(v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted, `Nextcloud knows the token as user "service-account-notes-sync".`),
 			},
 			Token: &v1alpha1.TokenStatus{
-				Subject: "7b9e", Username: "service-account-notes-sync", ClientID: "notes-sync", Audience: []string{"nextcloud"},
+				Subject: "7b9e", Username: "service-account-notes-sync", ClientID: "notes-sync", Audiences: []string{"nextcloud"},
 				Scopes: []string{"profile", "email"}, IssuedAt: at(-90 * time.Second), ExpiresAt: at(210 * time.Second),
 			},
 			RefreshAt: &refresh, SecretName: "notes-sync-token",
 			LastAttempt: &v1alpha1.Attempt{Time: at(-90 * time.Second), Reason: v1alpha1.ReasonPublished, Message: "Minted, verified and published."},
-			Nextcloud:   &v1alpha1.NextcloudStatus{User: "service-account-notes-sync", Groups: []string{"sync"}, CheckedAt: &checked},
+			Check:       &v1alpha1.CheckStatus{User: "service-account-notes-sync", Groups: []string{"sync"}, CheckedAt: &checked},
 		},
 	}
 }
@@ -66,7 +66,7 @@ func failing(g *v1alpha1.TokenGrant, reason, message string) {
 // without takes away all that a first token brings.
 func without(g *v1alpha1.TokenGrant, reason, message string) {
 	s := &g.Status
-	s.Token, s.RefreshAt, s.SecretName, s.Nextcloud = nil, nil, "", nil
+	s.Token, s.RefreshAt, s.SecretName, s.Check = nil, nil, "", nil
 	s.Conditions = []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)}
 }
 
@@ -96,7 +96,7 @@ func TestStatusShowsWhereAGrantStands(t *testing.T) {
 		"status-rejected": {code: exitBroken, change: func(g *v1alpha1.TokenGrant) {
 			g.Status.Conditions = []metav1.Condition{
 				condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected, "Nextcloud does not take the token"),
-				condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected, "Nextcloud does not take the token"),
+				condition(v1alpha1.ConditionCheckPassed, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected, "Nextcloud does not take the token"),
 			}
 		}},
 		"status-suspended": {change: func(g *v1alpha1.TokenGrant) {
@@ -104,10 +104,10 @@ func TestStatusShowsWhereAGrantStands(t *testing.T) {
 			g.Status.Conditions[0].Reason = v1alpha1.ReasonSuspended
 		}},
 		"status-unreachable-nextcloud": {change: func(g *v1alpha1.TokenGrant) {
-			g.Status.Conditions[1] = condition(v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonNextcloudUnreachable, "the connection is refused")
+			g.Status.Conditions[1] = condition(v1alpha1.ConditionCheckPassed, metav1.ConditionUnknown, v1alpha1.ReasonNextcloudUnreachable, "the connection is refused")
 		}},
 		"status-without-exchange-and-check": {change: func(g *v1alpha1.TokenGrant) {
-			g.Spec.Exchange, g.Spec.Nextcloud, g.Spec.ServiceAccount = nil, nil, nil
+			g.Spec.Exchange, g.Spec.Check, g.Spec.ServiceAccount = nil, nil, nil
 		}},
 		"status-secret-forbidden": {funcs: forbid("Secret")},
 		"status-issuer-forbidden": {funcs: forbid("ClusterTokenIssuer")},

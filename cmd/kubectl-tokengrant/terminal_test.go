@@ -28,8 +28,8 @@ func hostileGrant() *v1alpha1.TokenGrant {
 	s.Conditions[1].Status, s.Conditions[1].Message = metav1.ConditionFalse, hostile
 	s.LastAttempt.Reason = v1alpha1.Reason(hostile)
 	s.Token.Username, s.Token.Subject, s.Token.ClientID = hostile, hostile, hostile
-	s.Token.Audience, s.Token.Scopes = []string{hostile}, []string{hostile}
-	s.Nextcloud.User, s.Nextcloud.Groups = hostile, []string{hostile}
+	s.Token.Audiences, s.Token.Scopes = []string{hostile}, []string{hostile}
+	s.Check.User, s.Check.Groups = hostile, []string{hostile}
 	g.Spec.ServiceAccount.ClientID, g.Spec.IssuerRef.Name = hostile, "keycloak"
 	return g
 }

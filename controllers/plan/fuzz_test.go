@@ -31,7 +31,7 @@ func FuzzDecide(f *testing.F) {
 // it is written, and no schedule breaks over it.
 func FuzzRecord(f *testing.F) {
 	recorded := Record{
-		Token:  v1alpha1.TokenStatus{Subject: "s", Audience: []string{"nextcloud"}, IssuedAt: metav1.NewTime(noon), ExpiresAt: metav1.NewTime(noon.Add(time.Minute))},
+		Token:  v1alpha1.TokenStatus{Subject: "s", Audiences: []string{"nextcloud"}, IssuedAt: metav1.NewTime(noon), ExpiresAt: metav1.NewTime(noon.Add(time.Minute))},
 		Inputs: "token-1", Credential: "credential-1", Shape: "s", Request: "r", KeyID: "k",
 	}
 	annotation, err := recorded.Marshal()

@@ -14,7 +14,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	want := Record{
 		Token: v1alpha1.TokenStatus{
 			Subject: "8f3c", Username: "service-account-notes-sync", ClientID: "notes-sync",
-			Audience: []string{"nextcloud"}, Scopes: []string{"openid", "profile"},
+			Audiences: []string{"nextcloud"}, Scopes: []string{"openid", "profile"},
 			IssuedAt: metav1.NewTime(noon.Local()), ExpiresAt: metav1.NewTime(noon.Add(5 * time.Minute).Local()),
 		},
 		Inputs: "token-1", Credential: "credential-1", Shape: "shape-1", Request: "request-1", KeyID: "kid-1",

@@ -3,9 +3,6 @@ package plan
 import "time"
 
 const (
-	// Overlap is how long an app password goes on working after its successor was published: far longer than the kubelet
-	// takes to bring a changed Secret to a volume (Propagation), so that whoever reads it again within minutes misses nothing.
-	Overlap = 5 * time.Minute
 	// RemakeAfter is the least age of an app password that is replaced because Nextcloud does not take it any more.
 	RemakeAfter = 10 * time.Minute
 	// LoginPause is the least time between two logins of which the first has no known answer: it may have been refused,

@@ -36,7 +36,7 @@ func TestAppPasswordsHaveAnAgeAndNoEnd(t *testing.T) {
 		{"years after nobody came to replace it, it is due and still usable", heldPassword(5 * year), MintDue, 0},
 		{"one that Nextcloud does not take any more is replaced", heldPassword(time.Hour, isRejected), MintRejected, 0},
 		{"and not sooner than ten minutes after it was made", heldPassword(time.Minute, isRejected), "", RemakeAfter - time.Minute},
-		{"what was replaced is ended later", heldPassword(time.Minute, func(in *Input) { in.RetireAt = noon.Add(Overlap) }), "", Overlap},
+		{"what was replaced is ended later", heldPassword(time.Minute, func(in *Input) { in.RetireAt = noon.Add(v1alpha1.DefaultOverlap) }), "", v1alpha1.DefaultOverlap},
 		{"what was replaced is ended now, and looked at again", heldPassword(time.Minute, func(in *Input) { in.RetireAt = noon }), "", time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -73,8 +73,10 @@ func relocate(documents, issuer, nextcloud string) ([]byte, error) {
 		case "ClusterTokenIssuer", "TokenIssuer":
 			err = unstructured.SetNestedField(object.Object, issuer, "spec", "url")
 		case "TokenGrant":
-			if _, checked, _ := unstructured.NestedMap(object.Object, "spec", "nextcloud"); checked {
-				err = unstructured.SetNestedField(object.Object, nextcloud, "spec", "nextcloud", "url")
+			for _, user := range []string{"check", "appPassword"} {
+				if _, used, _ := unstructured.NestedMap(object.Object, "spec", user, "nextcloud"); used {
+					err = errors.Join(err, unstructured.SetNestedField(object.Object, nextcloud, "spec", user, "nextcloud", "url"))
+				}
 			}
 		}
 		if err != nil {

@@ -48,7 +48,12 @@ spec: {url: https://id.example.com, serviceAccount: {clientID: c}}
 apiVersion: tokengrant.dev/v1alpha1
 kind: TokenGrant
 metadata: {name: checked}
-spec: {nextcloud: {url: https://cloud.example.com, policy: Warn}}
+spec: {check: {policy: Warn, nextcloud: {url: https://cloud.example.com}}}
+---
+apiVersion: tokengrant.dev/v1alpha1
+kind: TokenGrant
+metadata: {name: password}
+spec: {appPassword: {nextcloud: {url: https://cloud.example.com}}}
 ---
 apiVersion: tokengrant.dev/v1alpha1
 kind: TokenGrant
@@ -72,7 +77,8 @@ spec: {suspend: true}
 	}
 	want := []map[string]any{
 		{"url": "http://kc", "serviceAccount": map[string]any{"clientID": "c"}},
-		{"nextcloud": map[string]any{"url": "http://nc", "policy": "Warn"}},
+		{"check": map[string]any{"policy": "Warn", "nextcloud": map[string]any{"url": "http://nc"}}},
+		{"appPassword": map[string]any{"nextcloud": map[string]any{"url": "http://nc"}}},
 		{"suspend": true},
 	}
 	if diff := cmp.Diff(want, specs); list.Kind != "List" || diff != "" {

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"cmp"
 	"context"
 	"strings"
 
@@ -29,7 +28,7 @@ func (w *walk) asksNextcloud() bool { return w.grant != nil && w.grant.Spec.AppP
 
 // stepLogin looks at the login and does not try it: Nextcloud counts each wrong one, and it would make another app password.
 func (w *walk) stepLogin(ctx context.Context) Step {
-	name, namespace := w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace
+	name, namespace := w.grant.Spec.AppPassword.From.LoginSecretRef.Name, w.grant.Namespace
 	create := script{newSecret(name, namespace).Words("--type=kubernetes.io/basic-auth --from-literal=username=USER --from-literal=password=PASSWORD")}
 	user, missing := w.readKey(ctx, namespace, name, corev1.BasicAuthUsernameKey, create)
 	if missing != nil {
@@ -57,7 +56,7 @@ func (w *walk) stepLogin(ctx context.Context) Step {
 
 // stepAppPassword reads the app password that is published.
 func (w *walk) stepAppPassword(ctx context.Context) Step {
-	name := cmp.Or(w.grant.Spec.Secret.Name, w.grant.Name)
+	name := w.grant.SecretDelivery().Name
 	var s corev1.Secret
 	err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s)
 	if last := w.lastFailure(); apierrors.IsNotFound(err) && last != nil {
@@ -72,7 +71,7 @@ func (w *walk) stepAppPassword(ctx context.Context) Step {
 	}
 	password := s.Data[corev1.BasicAuthPasswordKey]
 	if record.Shape != "" || len(password) == 0 {
-		return unknown("%q of user %q, which cannot be told from what spec.secret.data made of it", record.Name, record.Token.Username)
+		return unknown("%q of user %q, which cannot be told from what spec.delivery.secret.data made of it", record.Name, record.Token.Username)
 	}
 	w.password = sensitive.New(string(password))
 	w.accountName = record.Token.Username
@@ -106,8 +105,8 @@ func (w *walk) cureAppPassword(v nextcloud.Verdict) script {
 		}
 	case nextcloud.ReasonWrongUser:
 		return script{
-			command.Comment("log in as the expected user, or correct spec.nextcloud.expect.user"),
-			editSecret(w.grant.Spec.AppPassword.LoginSecretRef.Name, w.grant.Namespace),
+			command.Comment("log in as the expected user, or correct spec.check.nextcloud.expect.user"),
+			editSecret(w.grant.Spec.AppPassword.From.LoginSecretRef.Name, w.grant.Namespace),
 		}
 	}
 	return nil

@@ -21,10 +21,10 @@ func appPasswordScene(t *testing.T) (s *scene, login, published *corev1.Secret) 
 	s = newScene(t)
 	s.nextcloud.PutUser(nextcloudtest.User{ID: "alice", Password: sensitive.New(clientSecret)})
 	s.grant.Spec = v1alpha1.TokenGrantSpec{
-		AppPassword: &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}},
-		Nextcloud:   s.grant.Spec.Nextcloud,
+		AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: s.grant.Spec.Check.Nextcloud.URL}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}},
+		Check:       s.grant.Spec.Check,
 	}
-	s.grant.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+	s.grant.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	login = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "login", Namespace: "apps"}, Data: map[string][]byte{"username": []byte("alice"), "password": []byte(clientSecret)}}
 	record, err := plan.Record{Token: v1alpha1.TokenStatus{Username: "alice", IssuedAt: metav1.Now()}, Name: "tokengrant apps/notes-sync"}.Marshal()
 	if err != nil {
@@ -61,9 +61,9 @@ func TestDoctorOfAppPasswords(t *testing.T) {
 		"a foreign Secret": {func(_ *scene, _, published *corev1.Secret) { published.Annotations = nil }, "app password", v1alpha1.ReasonPending, "kubectl"},
 		"it was deleted":   {func(_ *scene, _, published *corev1.Secret) { published.Data["password"] = []byte("gone") }, "nextcloud", v1alpha1.ReasonNextcloudRejected, "occ user:auth-tokens:list alice"},
 		"an administrator": {func(s *scene, _, _ *corev1.Secret) { s.nextcloud.AddToGroup("alice", "admin") }, "nextcloud", v1alpha1.ReasonNextcloudForbidden, "occ group:removeuser admin alice"},
-		"another user":     {func(s *scene, _, _ *corev1.Secret) { s.grant.Spec.Nextcloud.Expect.User = "bob" }, "nextcloud", v1alpha1.ReasonNextcloudWrongUser, "log in as the expected user"},
+		"another user":     {func(s *scene, _, _ *corev1.Secret) { s.grant.Spec.Check.Nextcloud.Expect.User = "bob" }, "nextcloud", v1alpha1.ReasonNextcloudWrongUser, "log in as the expected user"},
 		"a missing folder": {func(s *scene, _, _ *corev1.Secret) {
-			s.grant.Spec.Nextcloud.Paths = []v1alpha1.NextcloudPath{{Path: "/Nowhere", Access: v1alpha1.PathRead}}
+			s.grant.Spec.Check.Nextcloud.Paths = []v1alpha1.NextcloudPath{{Path: "/Nowhere", Access: v1alpha1.PathRead}}
 		}, "paths", v1alpha1.ReasonNextcloudForbidden, "occ files:scan alice"},
 	} {
 		t.Run(name, func(t *testing.T) {

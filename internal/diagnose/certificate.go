@@ -13,7 +13,7 @@ import (
 )
 
 // tlsClient reads the certificate, and connects with it where the other requests do without.
-func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.TLSClient, namespace string) Step {
+func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.ClientCertificate, namespace string) Step {
 	name := t.SecretRef.Name
 	renew := script{apply(command.New("kubectl create secret tls").Arg(name).Flag("-n", namespace).Words("--cert=client.pem --key=client-key.pem"))}
 	certificate, missing := w.readKey(ctx, namespace, name, corev1.TLSCertKey, renew)

@@ -17,6 +17,7 @@ func (d Doctor) OAuthClient(ctx context.Context, namespace, name string) (keyclo
 	if err := d.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &grant); err != nil {
 		return keycloak.Client{}, nil, err
 	}
+	grant.Default()
 	if grant.Spec.AppPassword != nil {
 		s := broken(v1alpha1.ReasonInvalidSpec, nil, "TokenGrant %q asks no issuer, because it has spec.appPassword", name)
 		s.Name = "issuer"

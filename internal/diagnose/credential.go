@@ -41,27 +41,27 @@ func (w *walk) readCredential(ctx context.Context) Step {
 		namespace = w.grant.Namespace
 	}
 	switch a := w.account; {
-	case a.ClientSecretRef != nil:
-		return w.clientSecret(ctx, a.ClientSecretRef, namespace)
+	case a.ClientSecret != nil:
+		return w.clientSecret(ctx, a.ClientSecret, namespace)
 	case a.PrivateKeyJWT != nil:
 		return w.privateKeyJWT(ctx, a.PrivateKeyJWT, namespace)
-	case a.TLS != nil:
-		return w.tlsClient(ctx, a.TLS, namespace)
+	case a.Certificate != nil:
+		return w.tlsClient(ctx, a.Certificate, namespace)
 	case a.KubernetesToken != nil:
 		return w.kubernetesToken(ctx, a.KubernetesToken, namespace)
 	}
 	return broken(v1alpha1.ReasonInvalidSpec, nil, "client %q has no way to authenticate that this program knows", w.account.ClientID)
 }
 
-func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, namespace string) Step {
-	c := credential{how: "client_secret_basic", secret: ref.Name, key: cmp.Or(ref.Key, "client-secret"), namespace: namespace}
+func (w *walk) clientSecret(ctx context.Context, way *v1alpha1.ClientSecret, namespace string) Step {
+	c := credential{how: "client_secret_basic", secret: way.SecretRef.Name, key: way.SecretRef.Key, namespace: namespace}
 	w.credential = c
 	secret, missing := w.readKeyUpTo(ctx, sensitive.MaxClientSecret, "Secret", namespace, c.secret, c.key, w.cureSecret(true))
 	if missing != nil {
 		return *missing
 	}
 	w.credential.auth = keycloak.SecretBasic(secret)
-	if ref.Method == v1alpha1.ClientSecretPost {
+	if way.Method == v1alpha1.ClientSecretPost {
 		w.credential.how, w.credential.auth = "client_secret_post", keycloak.SecretPost(secret)
 	}
 	from := fmt.Sprintf("key %q of Secret %q in namespace %q", c.key, c.secret, namespace)
@@ -73,13 +73,13 @@ func (w *walk) clientSecret(ctx context.Context, ref *v1alpha1.ClientSecretRef, 
 }
 
 func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, namespace string) Step {
-	name, key := k.SecretRef.Name, cmp.Or(k.SecretRef.Key, "tls.key")
+	name, key := k.SecretRef.Name, k.SecretRef.Key
 	create := script{apply(newSecret(name, namespace).Flag("--from-file=", key).Join("=key.pem"))}
 	private, missing := w.readKey(ctx, namespace, name, key, create)
 	if missing != nil {
 		return *missing
 	}
-	o := keycloak.PrivateKeyJWTOptions{Key: private, Algorithm: cmp.Or(k.Algorithm, "RS256"), KeyID: k.KeyID, Now: w.Now}
+	o := keycloak.PrivateKeyJWTOptions{Key: private, Algorithm: k.Algorithm, KeyID: k.KeyID, Now: w.Now}
 	auth, err := keycloak.PrivateKeyJWT(o)
 	if err != nil {
 		return unfit(err, namespace, name, append(script{generateKey(o.Algorithm)}, create...))
@@ -147,7 +147,7 @@ func (w *walk) requestToken(ctx context.Context, k *v1alpha1.KubernetesToken, na
 	request := &authenticationv1.TokenRequest{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account.Name},
 		Spec: authenticationv1.TokenRequestSpec{
-			Audiences: []string{audience}, ExpirationSeconds: new(cmp.Or(k.ExpirationSeconds, 600)),
+			Audiences: []string{audience}, ExpirationSeconds: new(k.ExpirationSeconds),
 		},
 	}
 	if err := w.Client.SubResource("token").Create(ctx, &account, request); err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 func (w *walk) cureNextcloud(v nextcloud.Verdict, e nextcloud.Expect) script {
-	base := strings.TrimSuffix(string(w.grant.Spec.Nextcloud.URL), "/")
+	base := strings.TrimSuffix(string(w.grant.Spec.Nextcloud().URL), "/")
 	if w.asksNextcloud() {
 		if cure := w.cureAppPassword(v); cure != nil {
 			return cure
@@ -59,7 +59,10 @@ func (w *walk) cureNextcloudAudience() script {
 
 // withUser adds a user that a server has named, where the spec or the login does, too. USER stands for any other.
 func (w *walk) withUser(c command.Command, named string) command.Command {
-	known := []string{w.requestedSubject(), w.loginName, w.grant.Spec.Nextcloud.Expect.User}
+	known := []string{w.requestedSubject(), w.loginName}
+	if c := w.grant.Spec.NextcloudCheck(); c != nil {
+		known = append(known, c.Expect.User)
+	}
 	if w.account != nil {
 		known = append(known, serviceAccountUser(w.account.ClientID))
 	}

@@ -42,6 +42,7 @@ func (d Doctor) Grant(ctx context.Context, namespace, name string) (*Report, err
 	if err := d.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &grant); err != nil {
 		return nil, err
 	}
+	grant.Default()
 	w := &walk{
 		Doctor: d, grant: &grant, ref: grant.Spec.IssuerRef, namespace: namespace,
 		report: &Report{Kind: KindTokenGrant, Namespace: namespace, Name: name},
@@ -161,7 +162,7 @@ func (w *walk) scopes() []string {
 // audience is where the token that would be published is for.
 func (w *walk) audience() []string {
 	if e := w.exchange(); e != nil {
-		return words(e.Audience)
+		return words(e.Audiences)
 	}
 	return nil
 }

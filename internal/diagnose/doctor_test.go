@@ -49,7 +49,7 @@ func newScene(t *testing.T) *scene {
 	server := httptest.NewServer(s.nextcloud.Handler())
 	t.Cleanup(server.Close)
 	ready := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Published", Message: `Secret "notes-sync-token" holds a verified token.`}}
-	account := &v1alpha1.ServiceAccount{ClientID: "notes-sync", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "notes-client", Key: "client-secret"}}
+	account := &v1alpha1.ServiceAccount{ClientID: "notes-sync", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "notes-client", Key: "client-secret"}}}
 	spec := v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(s.keycloak.URL), ServiceAccount: account}
 	discovered := metav1.Now()
 	status := v1alpha1.IssuerStatus{LastDiscovery: &discovered, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Message: "discovered"}}}
@@ -59,9 +59,9 @@ func newScene(t *testing.T) *scene {
 		ObjectMeta: metav1.ObjectMeta{Name: "notes-sync", Namespace: "apps"},
 		Spec: v1alpha1.TokenGrantSpec{
 			IssuerRef: v1alpha1.IssuerRef{Name: "keycloak"}, ServiceAccount: account.DeepCopy(),
-			Exchange:  &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
-			Secret:    v1alpha1.SecretTemplate{Name: "notes-sync-token"},
-			Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(server.URL)},
+			Exchange: &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
+			Delivery: &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "notes-sync-token"}},
+			Check:    &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(server.URL)}},
 		},
 		Status: v1alpha1.TokenGrantStatus{Conditions: ready},
 	}
@@ -179,7 +179,7 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 			},
 		},
 		"the audience is no client of the realm": {
-			func(s *scene) { s.grant.Spec.Exchange.Audience = []v1alpha1.Audience{"files"} }, "audience", v1alpha1.ReasonAudienceNotAvailable,
+			func(s *scene) { s.grant.Spec.Exchange.Audiences = []v1alpha1.Audience{"files"} }, "audience", v1alpha1.ReasonAudienceNotAvailable,
 			[]string{"kcadm.sh create clients -r tokengrant -s clientId=files -s standardFlowEnabled=false"},
 		},
 		"the realm does not exist": {
@@ -197,7 +197,7 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 			[]string{"occ user_oidc:provider PROVIDER --clientid=nextcloud"},
 		},
 		"the user must be in a group": {
-			func(s *scene) { s.grant.Spec.Nextcloud.Expect.Groups = []v1alpha1.GroupName{"sync users"} }, "nextcloud", v1alpha1.ReasonNextcloudForbidden,
+			func(s *scene) { s.grant.Spec.Check.Nextcloud.Expect.Groups = []v1alpha1.GroupName{"sync users"} }, "nextcloud", v1alpha1.ReasonNextcloudForbidden,
 			[]string{"occ group:adduser 'sync users' service-account-notes-sync"},
 		},
 		"Nextcloud is in maintenance": {
@@ -206,7 +206,7 @@ func TestTheFirstBrokenStepIsNamedWithItsCure(t *testing.T) {
 		},
 		"a path is not there": {
 			func(s *scene) {
-				s.grant.Spec.Nextcloud.Paths = []v1alpha1.NextcloudPath{{Path: "/Notes", Access: "Read"}}
+				s.grant.Spec.Check.Nextcloud.Paths = []v1alpha1.NextcloudPath{{Path: "/Notes", Access: "Read"}}
 			}, "paths", v1alpha1.ReasonNextcloudForbidden, nil,
 		},
 		"the issuer does not exist": {
@@ -373,11 +373,11 @@ func TestOtherWaysToAuthenticateAreTried(t *testing.T) {
 		"an audience of the API server, though it is listed": {apiServer, listed, "credential", v1alpha1.ReasonNotAllowed, ""},
 		"a token that the issuer does not take":              {kubernetesToken, marked, "authenticate", v1alpha1.ReasonClientRejected, "kcadm.sh get clients -r tokengrant -q clientId=notes-sync"},
 		"a private key that is missing": {
-			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "key"}}}, nil,
+			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.SecretKeyRef{Name: "key"}}}, nil,
 			"credential", v1alpha1.ReasonCredentialMissing, "kubectl create secret generic key -n apps --from-file=tls.key=key.pem",
 		},
 		"a private key that is none": {
-			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "notes-client", Key: "client-secret"}}}, nil,
+			&v1alpha1.ServiceAccount{ClientID: "notes-sync", PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.SecretKeyRef{Name: "notes-client", Key: "client-secret"}}}, nil,
 			"credential", v1alpha1.ReasonCredentialMissing, "",
 		},
 		"no way at all": {&v1alpha1.ServiceAccount{ClientID: "notes-sync"}, nil, "credential", v1alpha1.ReasonInvalidSpec, ""},
@@ -406,7 +406,7 @@ func TestATokenOfAnotherPartyIsWalkedThrough(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			s.grant.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "alice"}}
+			s.grant.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 			token := s.keycloak.Sign(s.keycloak.Claims("alice", "portal", test.audience...))
 			s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "alice", Namespace: "apps"}, Data: map[string][]byte{"access_token": []byte(token)}})
 			report := s.walk(t)
@@ -430,7 +430,7 @@ func TestAnAssertionThatTheOperatorNeedsIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			s.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "other"}}}
+			s.grant.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "other"}}}
 			assertion := s.keycloak.Sign(map[string]any{"iss": "https://other.example.com", "aud": s.keycloak.URL, "exp": time.Now().Add(time.Hour).Unix()})
 			s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "apps"}, Data: map[string][]byte{"access_token": []byte(assertion)}})
 			if !test.ready {

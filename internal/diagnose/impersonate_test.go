@@ -21,7 +21,7 @@ func impersonating(t *testing.T, legacy bool, c keycloaktest.Client) *scene {
 	s.keycloak.SetClient(c)
 	s.issuer.Spec.URL, s.cluster.Spec.URL = v1alpha1.HTTPURL(s.keycloak.URL), v1alpha1.HTTPURL(s.keycloak.URL)
 	s.grant.Spec.Exchange.RequestedSubject = "alice"
-	s.grant.Spec.Nextcloud = nil
+	s.grant.Spec.Check = nil
 	return s
 }
 

@@ -54,13 +54,13 @@ func TestPastedCuresRunNothingOfATenant(t *testing.T) {
 			s.grant.Spec.ServiceAccount.ClientID = "'$(" + run + ")`" + run + "`"
 		},
 		"the name of a Secret": func(_ *testing.T, s *scene, run string) {
-			s.grant.Spec.ServiceAccount.ClientSecretRef.Name = "';" + run + ";'"
+			s.grant.Spec.ServiceAccount.ClientSecret.SecretRef.Name = "';" + run + ";'"
 		},
 		"a key of a Secret": func(_ *testing.T, s *scene, run string) {
-			s.grant.Spec.ServiceAccount.ClientSecretRef.Key = `";` + run + `;"`
+			s.grant.Spec.ServiceAccount.ClientSecret.SecretRef.Key = `";` + run + `;"`
 		},
 		"a line break in the name of a ServiceAccount": func(_ *testing.T, s *scene, run string) {
-			s.grant.Spec.ServiceAccount.ClientSecretRef = nil
+			s.grant.Spec.ServiceAccount.ClientSecret = nil
 			s.grant.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{ServiceAccountName: "app\n" + run + "\n"}
 		},
 		"the user that Nextcloud names": func(_ *testing.T, s *scene, run string) {
@@ -70,7 +70,7 @@ func TestPastedCuresRunNothingOfATenant(t *testing.T) {
 				fmt.Fprintf(w, `{"ocs":{"meta":{"statuscode":200},"data":{"id":%s,"enabled":false,"groups":[]}}}`, user)
 			}))
 			t.Cleanup(server.Close)
-			s.grant.Spec.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
+			s.grant.Spec.Check.Nextcloud.URL = v1alpha1.HTTPURL(server.URL)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestAnAudienceIsNoRule(t *testing.T) {
 	const audience = `x"],"requestedSubjects":["admin`
 	s, terminal := newScene(t), commandtest.New(t)
 	s.grant.Spec.IssuerRef.Kind, s.grant.Spec.ServiceAccount = diagnose.KindClusterTokenIssuer, nil
-	s.grant.Spec.Exchange.Audience = []v1alpha1.Audience{audience}
+	s.grant.Spec.Exchange.Audiences = []v1alpha1.Audience{audience}
 	s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Reason: v1alpha1.ReasonNotAllowed}
 	step, _ := s.walk(t).First(diagnose.Broken)
 	calls, said := terminal.Paste(t, "sh", step.Cure...)
@@ -136,7 +136,7 @@ func TestAnAudienceIsNoRule(t *testing.T) {
 // TestANameIsNoOption: kubectl annotate serviceaccount --all would let the operator ask for the tokens of all.
 func TestANameIsNoOption(t *testing.T) {
 	s, terminal := newScene(t), commandtest.New(t)
-	s.grant.Spec.ServiceAccount.ClientSecretRef = nil
+	s.grant.Spec.ServiceAccount.ClientSecret = nil
 	s.grant.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{ServiceAccountName: "--all"}
 	s.more = append(s.more, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "--all", Namespace: "apps"}})
 	step, _ := s.walk(t).First(diagnose.Broken)

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"cmp"
 	"context"
 	"strings"
 
@@ -17,7 +16,7 @@ import (
 
 // stepNextcloud asks Nextcloud about the token that would be published.
 func (w *walk) stepNextcloud(ctx context.Context) Step {
-	if w.grant == nil || w.grant.Spec.Nextcloud == nil {
+	if w.grant == nil || w.grant.Spec.NextcloudCheck() == nil {
 		return skip("there is no Nextcloud to ask")
 	}
 	if w.own == nil && w.password.IsZero() {
@@ -27,7 +26,7 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 	if missing != nil {
 		return *missing
 	}
-	c := w.grant.Spec.Nextcloud
+	c := w.grant.Spec.NextcloudCheck()
 	expect := nextcloud.Expect{User: c.Expect.User, Groups: words(c.Expect.Groups), NotInGroups: words(c.Expect.NotInGroups)}
 	v := nc.Check(ctx, w.final(), expect, w.hints(ctx))
 	if v.Outcome == nextcloud.Accepted {
@@ -40,17 +39,17 @@ func (w *walk) stepNextcloud(ctx context.Context) Step {
 			v.Reason, strings.Join(w.finalClaims.Audience, " "))
 	}
 	s := broken(v.Reason, w.cureNextcloud(v, expect), "%s: %s", v.Reason, v.Message)
-	if v.Reason == nextcloud.ReasonUnreachable && w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.CheckedAt != nil {
+	if v.Reason == nextcloud.ReasonUnreachable && w.grant.Status.Check != nil && w.grant.Status.Check.CheckedAt != nil {
 		s.Result = Unknown
-		s.Message += ". It answered the operator " + w.ago(w.grant.Status.Nextcloud.CheckedAt.Time) + ": this machine may be outside of its network"
+		s.Message += ". It answered the operator " + w.ago(w.grant.Status.Check.CheckedAt.Time) + ": this machine may be outside of its network"
 	}
 	return s
 }
 
 // stepPaths asks for the permissions that the grant needs; nothing is written.
 func (w *walk) stepPaths(ctx context.Context) Step {
-	if w.grant == nil || w.grant.Spec.Nextcloud == nil || len(w.grant.Spec.Nextcloud.Paths) == 0 {
-		return skip("no spec.nextcloud.paths")
+	if w.grant == nil || w.grant.Spec.NextcloudCheck() == nil || len(w.grant.Spec.Check.Nextcloud.Paths) == 0 {
+		return skip("no spec.check.nextcloud.paths")
 	}
 	if w.own == nil && w.password.IsZero() {
 		return skip("there is no token")
@@ -59,7 +58,7 @@ func (w *walk) stepPaths(ctx context.Context) Step {
 	if missing != nil {
 		return *missing
 	}
-	paths := w.grant.Spec.Nextcloud.Paths
+	paths := w.grant.Spec.Check.Nextcloud.Paths
 	checks := make([]nextcloud.PathCheck, len(paths))
 	for i, p := range paths {
 		checks[i] = nextcloud.PathCheck{Path: p.Path, Access: nextcloud.Access(p.Access)}
@@ -74,17 +73,17 @@ func (w *walk) stepPaths(ctx context.Context) Step {
 }
 
 func (w *walk) nextcloudClient(ctx context.Context) (nextcloud.Client, *Step) {
-	c := w.grant.Spec.Nextcloud
-	o, missing := w.connect(ctx, c.CARef, w.grant.Namespace)
+	n := w.grant.Spec.Nextcloud()
+	o, missing := w.connect(ctx, n.CARef, w.grant.Namespace)
 	if missing != nil {
 		return nextcloud.Client{}, missing
 	}
 	hc, err := httpclient.New(o)
 	if err != nil {
-		s := broken(v1alpha1.ReasonInvalidSpec, nil, "spec.nextcloud.caRef cannot be used: %v", err)
+		s := broken(v1alpha1.ReasonInvalidSpec, nil, "spec.check.nextcloud.caRef cannot be used: %v", err)
 		return nextcloud.Client{}, &s
 	}
-	return nextcloud.Client{URL: string(c.URL), HTTP: hc, UserAgent: w.UserAgent}, nil
+	return nextcloud.Client{URL: string(n.URL), HTTP: hc, UserAgent: w.UserAgent}, nil
 }
 
 // hints are as the operator gives them. The key of the published token is known where the Secret can be read.
@@ -94,10 +93,10 @@ func (w *walk) hints(ctx context.Context) nextcloud.Hints {
 	}
 	h := nextcloud.Hints{
 		NewKey: true, Username: w.finalClaims.Username, Issuer: string(w.issuer.spec.URL), Audience: w.finalClaims.Audience,
-		AcceptedBefore: w.grant.Status.Nextcloud != nil && w.grant.Status.Nextcloud.User != "",
+		AcceptedBefore: w.grant.Status.Check != nil && w.grant.Status.Check.User != "",
 	}
 	var s corev1.Secret
-	name := cmp.Or(w.grant.Spec.Secret.Name, w.grant.Name)
+	name := w.grant.SecretDelivery().Name
 	if w.Client.Get(ctx, client.ObjectKey{Namespace: w.grant.Namespace, Name: name}, &s) != nil {
 		h.NewKey = !h.AcceptedBefore
 		return h
@@ -112,7 +111,7 @@ func (w *walk) hints(ctx context.Context) nextcloud.Hints {
 // sent there: one for somebody else would give Nextcloud what is not meant for it.
 func (w *walk) stepNoAudience(ctx context.Context) Step {
 	switch {
-	case w.grant == nil || w.grant.Spec.Nextcloud == nil:
+	case w.grant == nil || w.grant.Spec.NextcloudCheck() == nil:
 		return skip("there is no Nextcloud to ask")
 	case !w.hasTokenWithoutAudience():
 		return skip("not tried: there is no token without an audience at hand. user_oidc 8.10.1 was measured to accept tokens without aud; " +

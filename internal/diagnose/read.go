@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ func (w *walk) readIssuer(ctx context.Context) error {
 		if err := w.Client.Get(ctx, client.ObjectKey{Name: w.ref.Name}, &o); err != nil {
 			return err
 		}
-		w.issuer.spec, w.issuer.allow, w.issuer.status, w.issuer.namespace = o.Spec.TokenIssuerSpec, o.Spec.Allow, o.Status, w.OperatorNamespace
+		w.issuer.spec, w.issuer.allow, w.issuer.status, w.issuer.namespace = *o.Spec.WithDefaults(), o.Spec.Allow, o.Status, w.OperatorNamespace
 		return nil
 	}
 	w.issuer.kind = KindTokenIssuer
@@ -45,7 +44,7 @@ func (w *walk) readIssuer(ctx context.Context) error {
 	if err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: w.ref.Name}, &o); err != nil {
 		return err
 	}
-	w.issuer.spec, w.issuer.status, w.issuer.namespace = o.Spec, o.Status, w.namespace
+	w.issuer.spec, w.issuer.status, w.issuer.namespace = *o.Spec.WithDefaults(), o.Status, w.namespace
 	return nil
 }
 
@@ -106,7 +105,7 @@ func (w *walk) connect(ctx context.Context, ref *v1alpha1.CARef, namespace strin
 	if ref == nil {
 		return o, nil
 	}
-	key, kind := cmp.Or(ref.Key, "ca.crt"), cmp.Or(ref.Kind, "ConfigMap")
+	key, kind := ref.Key, ref.Kind
 	create := command.New("kubectl create configmap").Arg(ref.Name).Flag("-n", namespace)
 	if kind == "Secret" {
 		create = newSecret(ref.Name, namespace)

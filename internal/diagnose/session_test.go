@@ -28,7 +28,7 @@ func TestAUsersSessionIsLookedForAndLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+			s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 			if test.there != nil {
 				s.more = append(s.more, test.there)
 			}
@@ -50,7 +50,7 @@ func TestTheEndOfASessionHasItsCure(t *testing.T) {
 		{v1alpha1.ReasonEncryptionKeyMissing, "no key in --import-keys-file fits", "# add the key of the token store to the import keys of the operator, as docs/migrate.md says"},
 	} {
 		s := newScene(t)
-		s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+		s.grant.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 		s.more = append(s.more, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "notes-sync-tokengrant-session", Namespace: "apps"}, Data: map[string][]byte{"session": []byte("x")}})
 		s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Time: metav1.Now(), Reason: tc.reason, Message: tc.message}
 		step, _ := s.walk(t).First(diagnose.Broken)

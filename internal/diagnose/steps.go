@@ -198,7 +198,7 @@ func (w *walk) stepVerify(ctx context.Context) Step {
 	life := plan.Life(w.asked, said, claims.IssuedAt, claims.Expiry).Round(time.Second)
 	skew := plan.IssuerNow(w.asked, claims.IssuedAt).Sub(w.asked).Round(time.Second)
 	var refresh v1alpha1.Refresh
-	propagation := plan.PropagationOf(w.grant != nil && w.grant.Spec.Secret.NudgePods)
+	propagation := plan.PropagationOf(w.grant != nil && w.grant.SecretDelivery().NudgePods)
 	if w.grant != nil {
 		refresh = w.grant.Spec.Refresh
 	}

@@ -61,8 +61,8 @@ func (w *walk) mintAsserted(ctx context.Context, k *v1alpha1.KubernetesToken) St
 
 // readAssertion judges the assertion in a Secret by what it says. It is not tried: the issuer may take it once only, and
 // the operator needs it.
-func (w *walk) readAssertion(ctx context.Context, ref *v1alpha1.TokenSecretRef) Step {
-	key := cmp.Or(ref.Key, "access_token")
+func (w *walk) readAssertion(ctx context.Context, ref *v1alpha1.SecretKeyRef) Step {
+	key := ref.Key
 	value, missing := w.readKey(ctx, w.grant.Namespace, ref.Name, key, nil)
 	if missing != nil {
 		return *missing
@@ -100,8 +100,8 @@ func (w *walk) untried(format string, args ...any) Step {
 }
 
 // subjectToken reads the token of another party, and judges it as the issuer will.
-func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) Step {
-	key := cmp.Or(ref.Key, "access_token")
+func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.SecretKeyRef) Step {
+	key := ref.Key
 	value, missing := w.readKey(ctx, w.grant.Namespace, ref.Name, key, nil)
 	if missing != nil {
 		return *missing
@@ -118,7 +118,7 @@ func (w *walk) subjectToken(ctx context.Context, ref *v1alpha1.TokenSecretRef) S
 
 // session looks whether there is a session of a user, or a login to open it with. Neither is tried: where the realm revokes
 // refresh tokens, each of them is good for one refresh, and that is the operator's.
-func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef) Step {
+func (w *walk) session(ctx context.Context, ref *v1alpha1.SecretKeyRef) Step {
 	kept := publish.SessionName(w.grant.Name)
 	_, missing := w.readKey(ctx, w.grant.Namespace, kept, "session", nil)
 	switch {
@@ -127,7 +127,7 @@ func (w *walk) session(ctx context.Context, ref *v1alpha1.OfflineTokenSecretRef)
 	case missing.Result == Unknown:
 		return *missing
 	}
-	key := cmp.Or(ref.Key, "refresh_token")
+	key := ref.Key
 	_, missing = w.readKey(ctx, w.grant.Namespace, ref.Name, key, script{
 		command.New("kubectl tokengrant login").Arg(w.grant.Name).Flag("-n", w.grant.Namespace).Flag("--secret", ref.Name).Flag("--key", key),
 	})

@@ -9,11 +9,11 @@ import (
 )
 
 var (
-	exchange  = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	exchange  = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 	own       = v1alpha1.TokenGrantSpec{}
 	exchanged = v1alpha1.TokenGrantSpec{Exchange: exchange}
-	token     = v1alpha1.TokenGrantSpec{Exchange: exchange, Subject: &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{}}}
-	offline   = v1alpha1.TokenGrantSpec{Subject: &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{}}}
+	token     = v1alpha1.TokenGrantSpec{Exchange: exchange, Subject: &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{}}}
+	offline   = v1alpha1.TokenGrantSpec{Subject: &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{}}}
 	narrowed  = v1alpha1.TokenGrantSpec{Exchange: exchange, Subject: offline.Subject}
 	asserted  = v1alpha1.TokenGrantSpec{Subject: &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{}}}
 )

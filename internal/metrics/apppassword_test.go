@@ -15,7 +15,7 @@ func TestAppPasswordsHaveNoExpiry(t *testing.T) {
 	w.works = true
 	g := grant("mcp-sync", func(g *v1alpha1.TokenGrant) {
 		at := metav1.NewTime(noon.Add(1))
-		g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{}, Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com/nc"}}
+		g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: "https://cloud.example.com/nc"}}}
 		g.Status.Token, g.Status.RefreshAt = &v1alpha1.TokenStatus{IssuedAt: metav1.NewTime(noon)}, &at
 	})
 	w.grants = []v1alpha1.TokenGrant{g}

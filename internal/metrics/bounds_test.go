@@ -14,7 +14,7 @@ import (
 // appPasswordAt is a grant of an app password at a host that a tenant has written.
 func appPasswordAt(name, host string) v1alpha1.TokenGrant {
 	return grant(name, func(g *v1alpha1.TokenGrant) {
-		g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{}, Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL("https://" + host)}}
+		g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL("https://" + host)}}}
 	})
 }
 

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -170,7 +171,7 @@ type state struct {
 
 func stateOf(g *v1alpha1.TokenGrant) state {
 	s := state{namespace: g.Namespace, name: g.Name, ready: meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionReady)}
-	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionAccepted); c != nil && c.Status != metav1.ConditionUnknown {
+	if c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionCheckPassed); c != nil && c.Status != metav1.ConditionUnknown {
 		s.accepted = new(number(c.Status == metav1.ConditionTrue))
 	}
 	if last := g.Status.LastAttempt; last != nil && g.Status.ConsecutiveFailures > 0 {
@@ -203,14 +204,14 @@ const kindNextcloud = "Nextcloud"
 
 // IssuerOf names the issuer of a grant.
 func IssuerOf(g *v1alpha1.TokenGrant) Issuer {
-	if g.Spec.AppPassword != nil && g.Spec.Nextcloud != nil {
+	if g.Spec.AppPassword != nil {
 		i := Issuer{Kind: kindNextcloud, Namespace: g.Namespace}
-		if u, err := url.Parse(string(g.Spec.Nextcloud.URL)); err == nil {
+		if u, err := url.Parse(string(g.Spec.AppPassword.Nextcloud.URL)); err == nil {
 			i.Name = u.Host
 		}
 		return i
 	}
-	i := Issuer{Kind: g.Spec.IssuerRef.Kind, Namespace: g.Namespace, Name: g.Spec.IssuerRef.Name}
+	i := Issuer{Kind: cmp.Or(g.Spec.IssuerRef.Kind, "TokenIssuer"), Namespace: g.Namespace, Name: g.Spec.IssuerRef.Name}
 	if i.Kind == "ClusterTokenIssuer" {
 		i.Namespace = ""
 	}

@@ -91,10 +91,10 @@ func busy() *world {
 	w.Watch(w.source())
 	w.grants = []v1alpha1.TokenGrant{
 		grant("good", held(noon.Add(time.Minute), noon.Add(2*time.Minute)),
-			condition("Ready", "True", "Published"), condition("Accepted", "True", "NextcloudAccepted")),
+			condition("Ready", "True", "Published"), condition("CheckPassed", "True", "NextcloudAccepted")),
 		grant("late", held(noon.Add(-11*time.Second), noon.Add(time.Minute)), failing(3, "IssuerUnreachable"),
-			condition("Ready", "True", "Published"), condition("Accepted", "Unknown", "NextcloudUnreachable")),
-		grant("rejected", condition("Ready", "False", "NextcloudRejected"), condition("Accepted", "False", "NextcloudRejected"),
+			condition("Ready", "True", "Published"), condition("CheckPassed", "Unknown", "NextcloudUnreachable")),
+		grant("rejected", condition("Ready", "False", "NextcloudRejected"), condition("CheckPassed", "False", "NextcloudRejected"),
 			func(g *v1alpha1.TokenGrant) {
 				g.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: "ClusterTokenIssuer", Name: "keycloak"}
 			}),

@@ -66,7 +66,7 @@ func zoo() []v1alpha1.TokenGrant {
 		grant("apps", "photo-index", token("service-account-photo-index", -250*time.Second, -70*time.Second, 50*time.Second),
 			published("photo-index"), failingWith("IssuerUnreachable", "token_exchange: HTTP 503: the issuer, or a proxy before it, has a fault; look at its log")),
 		grant("backup", "nightly", token("service-account-nightly", -310*time.Second, -100*time.Second, -10*time.Second),
-			ready("False", "TokenExpired", "The token has expired and its refresh fails: ClientRejected: client_credentials: unauthorized_client (Invalid client or Invalid client credentials), HTTP 401: put the client's current secret into the Secret that clientSecretRef names"),
+			ready("False", "TokenExpired", "The token has expired and its refresh fails: ClientRejected: client_credentials: unauthorized_client (Invalid client or Invalid client credentials), HTTP 401: put the client's current secret into the Secret that clientSecret names"),
 			failingWith("ClientRejected", "as in Ready")),
 		grant("backup", "restore-drill", ready("False", "NextcloudForbidden", `Nextcloud knows the token as user "service-account-restore-drill", who is disabled: enable the user`)),
 		grant("team-a", "calendar-feed", token("alice", -30*time.Hour, 0, 42*time.Hour), ready("True", "Suspended", "The token is valid and is not refreshed, because spec.suspend is true."), suspended),

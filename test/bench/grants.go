@@ -36,12 +36,12 @@ func grantOf(namespace string, i int, nextcloud, clientID string) *v1alpha1.Toke
 		ObjectMeta: metav1.ObjectMeta{Name: grantName(i), Namespace: namespace},
 		Spec: v1alpha1.TokenGrantSpec{
 			IssuerRef:      v1alpha1.IssuerRef{Name: "issuer"},
-			ServiceAccount: &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "client"}},
-			Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
+			ServiceAccount: &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "client"}}},
+			Exchange:       &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
 		},
 	}
 	if nextcloud != "" {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(nextcloud), Interval: &metav1.Duration{Duration: time.Hour}}
+		g.Spec.Check = &v1alpha1.Check{Interval: &metav1.Duration{Duration: time.Hour}, Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(nextcloud)}}
 	}
 	return g
 }

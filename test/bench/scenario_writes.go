@@ -128,7 +128,7 @@ func setStatus(g *v1alpha1.TokenGrant) {
 	g.Status = v1alpha1.TokenGrantStatus{
 		ObservedGeneration: g.Generation, SecretName: g.Name, RefreshAt: &now,
 		LastAttempt: &v1alpha1.Attempt{Time: now, Reason: v1alpha1.ReasonPublished},
-		Token:       &v1alpha1.TokenStatus{Subject: "s", Username: "u", Audience: []string{"nextcloud"}, IssuedAt: now, ExpiresAt: now},
+		Token:       &v1alpha1.TokenStatus{Subject: "s", Username: "u", Audiences: []string{"nextcloud"}, IssuedAt: now, ExpiresAt: now},
 		Conditions: []metav1.Condition{{
 			Type: "Ready", Status: metav1.ConditionTrue, Reason: "Published", Message: "The Secret holds a verified token.", LastTransitionTime: now,
 		}},

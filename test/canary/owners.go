@@ -47,7 +47,7 @@ func (o *owners) grant(g *v1alpha1.TokenGrant) {
 			put(o.uses, g.Namespace+"/"+name, where)
 		}
 	}
-	published := g.Spec.Secret.Name
+	published := g.SecretDelivery().Name
 	if published == "" {
 		published = g.Name
 	}
@@ -64,14 +64,14 @@ func (o *owners) grant(g *v1alpha1.TokenGrant) {
 			use(s.Assertion.TokenSecretRef.Name, issuer)
 		}
 	}
-	if g.Spec.Nextcloud == nil {
+	if g.Spec.Check == nil {
 		return
 	}
-	nextcloud := target{host: hostOf(string(g.Spec.Nextcloud.URL))}
+	nextcloud := target{host: hostOf(string(g.Spec.Check.Nextcloud.URL))}
 	put(o.checks, issuer.issuer, nextcloud.host)
 	use(published, nextcloud)
 	if a := g.Spec.AppPassword; a != nil {
-		use(a.LoginSecretRef.Name, nextcloud)
+		use(a.From.LoginSecretRef.Name, nextcloud)
 	}
 }
 
@@ -131,10 +131,10 @@ func (w *Watch) misplaced() []string {
 }
 
 func clientSecret(a *v1alpha1.ServiceAccount) string {
-	if a == nil || a.ClientSecretRef == nil {
+	if a == nil || a.ClientSecret == nil {
 		return ""
 	}
-	return a.ClientSecretRef.Name
+	return a.ClientSecret.SecretRef.Name
 }
 
 func hostOf(raw string) string {

@@ -53,8 +53,8 @@ func newFixture(t *testing.T) *fixture {
 		}}}, "", "all"),
 		f.grant("apps", "good", "cloud", "client"), f.grant("tenant", "evil", "evilcloud", "client"),
 		named(&v1alpha1.TokenGrant{Spec: v1alpha1.TokenGrantSpec{
-			AppPassword: &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}},
-			Nextcloud:   &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(f.servers["cloud"])},
+			AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(f.servers["cloud"])}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}},
+			Check:       &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(f.servers["cloud"])}},
 		}}, "apps", "password"),
 	} {
 		changes.Add(o)
@@ -75,7 +75,7 @@ func named[T metav1.Object](o T, namespace, name string) T {
 }
 
 func account(secret string) *v1alpha1.ServiceAccount {
-	return &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: secret}}
+	return &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: secret}}}
 }
 
 func (f *fixture) issuer(namespace, name, endpoint string) *v1alpha1.TokenIssuer {
@@ -90,7 +90,7 @@ func (f *fixture) issuer(namespace, name, endpoint string) *v1alpha1.TokenIssuer
 func (f *fixture) grant(namespace, issuer, nextcloud, secret string) *v1alpha1.TokenGrant {
 	g := named(&v1alpha1.TokenGrant{}, namespace, "g")
 	g.Spec.IssuerRef.Name, g.Spec.ServiceAccount = issuer, account(secret)
-	g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(f.servers[nextcloud])}
+	g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(f.servers[nextcloud])}}
 	return g
 }
 

@@ -132,8 +132,8 @@ func populate(t *testing.T, c client.Client, issuerURL string) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("g-%d", n)},
 			Spec: v1alpha1.TokenGrantSpec{
 				IssuerRef:      v1alpha1.IssuerRef{Name: "kc"},
-				ServiceAccount: &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}},
-				Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
+				ServiceAccount: &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}},
+				Exchange:       &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
 			},
 		})
 	}

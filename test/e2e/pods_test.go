@@ -98,9 +98,9 @@ func clientSecret(namespace, clientID string) *corev1.Secret {
 func grantOf(namespace, name, clientID string, nudge bool) *v1alpha1.TokenGrant {
 	return &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.TokenGrantSpec{
 		IssuerRef:      v1alpha1.IssuerRef{Name: "kc"},
-		ServiceAccount: &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: clientID}},
-		Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
-		Secret:         v1alpha1.SecretTemplate{NudgePods: nudge},
+		ServiceAccount: &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: clientID}}},
+		Exchange:       &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
+		Delivery:       &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{NudgePods: nudge}},
 	}}
 }
 
@@ -170,16 +170,16 @@ func (n *node) jobWithoutSecret(t *testing.T) {
 	n.namespace(t, "apps")
 	grant := grantOf("apps", "files", "kubernetes", false)
 	grant.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "kubernetes", KubernetesToken: &v1alpha1.KubernetesToken{ServiceAccountName: "notes-sync"}}
-	grant.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(n.nextcloud.URL)}
+	grant.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(n.nextcloud.URL)}}
 	if n.nextcloud.CA != nil {
-		grant.Spec.Nextcloud.CARef = &v1alpha1.CARef{Name: "ca"}
+		grant.Spec.Check.Nextcloud.CARef = &v1alpha1.CARef{Name: "ca"}
 	}
 	n.create(t, grant, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "apps", Name: "notes-sync", Annotations: map[string]string{v1alpha1.AllowTokenRequestAnnotation: "true"},
 	}})
 	g := n.ready(t, "apps", "files")
 
-	folder := n.nextcloud.URL + "/remote.php/dav/files/" + g.Status.Nextcloud.User + "/"
+	folder := n.nextcloud.URL + "/remote.php/dav/files/" + g.Status.Check.User + "/"
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "webdav"}, Spec: batchv1.JobSpec{
 		BackoffLimit: new(int32(0)), Template: corev1.PodTemplateSpec{Spec: consumer("files", "webdav", "/token/access_token", folder)},
 	}}

@@ -128,8 +128,8 @@ func (w *shardWorld) populate() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
 			Spec: v1alpha1.TokenGrantSpec{
 				IssuerRef:      v1alpha1.IssuerRef{Name: "kc"},
-				ServiceAccount: &v1alpha1.ServiceAccount{ClientID: name, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}},
-				Exchange:       &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}},
+				ServiceAccount: &v1alpha1.ServiceAccount{ClientID: name, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}},
+				Exchange:       &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}},
 				Refresh:        v1alpha1.Refresh{BeforePercentage: &half},
 			},
 		})

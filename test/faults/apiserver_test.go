@@ -311,7 +311,7 @@ func TestCRDUpgrade(t *testing.T) {
 // TestNamespaceDeleted takes a namespace away while the issuer thinks about a token for it. The grant's finalizer does not
 // hold it up.
 func TestNamespaceDeleted(t *testing.T) {
-	w := newWorld(t, setup{gated: true, grant: func(g *v1alpha1.TokenGrant) { g.Spec.RevokeOnDelete = true }})
+	w := newWorld(t, setup{gated: true, grant: func(g *v1alpha1.TokenGrant) { g.Spec.DeletionPolicy = v1alpha1.DeletionRevoke }})
 	w.begin()
 	w.requestOnItsWay("1")
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}

@@ -86,7 +86,7 @@ var nextclouds = []scenario{
 		// It is found out at the interval, which is the user's choice; what was published before is none of the fault's.
 		w.eventually("the check that finds it out", func() (bool, any) {
 			status := w.status()
-			return w.says(v1alpha1.ConditionAccepted, v1alpha1.ReasonNextcloudRejected), status
+			return w.says(v1alpha1.ConditionCheckPassed, v1alpha1.ReasonNextcloudRejected), status
 		})
 		since := len(w.issuer.Minted())
 		w.ledger.refuse(func(m keycloaktest.Minted) bool { return w.mintedAfter(since, m) })

@@ -228,7 +228,7 @@ func ofAlice(maxReuse int) setup {
 			w.secret("alice", map[string]string{"refresh_token": w.issuer.OfflineToken("worker", "alice")}, nil)
 		},
 		grant: func(g *v1alpha1.TokenGrant) {
-			g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+			g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 		},
 	}
 }

@@ -87,7 +87,7 @@ func TestKeycloakKilledMidExchange(t *testing.T) {
 	for n := range 20 {
 		g := w.grant.DeepCopy()
 		g.Name = fmt.Sprintf("g%d", n)
-		g.Spec.IssuerRef.Name, g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecretRef.Name = i.Name, client, client
+		g.Spec.IssuerRef.Name, g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = i.Name, client, client
 		w.create(g)
 		grants = append(grants, g)
 	}

@@ -34,7 +34,7 @@ type scenario struct {
 	setup
 	// fault breaks something, and returns what ends the cause; nil where there is nothing to end.
 	fault func(w *world) (undo func())
-	// says is the reason that the status gives meanwhile, of the attempt or of the condition Accepted; empty where nothing
+	// says is the reason that the status gives meanwhile, of the attempt or of the condition CheckPassed; empty where nothing
 	// may fail.
 	says string
 	// unready: it is known meanwhile that the token is of no use. Else the grant stays Ready with the token it has.
@@ -118,7 +118,7 @@ func (w *world) awaitFailure(s scenario) (step time.Duration) {
 	w.eventually("the status says "+s.says, func() (bool, any) {
 		status = w.status()
 		failed := status.LastAttempt != nil && status.LastAttempt.Reason == s.says && status.ConsecutiveFailures >= attempts
-		return failed || w.says(v1alpha1.ConditionAccepted, s.says) || w.says(v1alpha1.ConditionReady, s.says) && status.ConsecutiveFailures >= attempts, status
+		return failed || w.says(v1alpha1.ConditionCheckPassed, s.says) || w.says(v1alpha1.ConditionReady, s.says) && status.ConsecutiveFailures >= attempts, status
 	})
 	if meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) == s.unready {
 		w.t.Errorf("Ready meanwhile: %t; %s", !s.unready, show(status))
@@ -156,7 +156,7 @@ func (w *world) awaitWell(request string) {
 		status := w.status()
 		ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 		well := ready != nil && ready.Status == "True" && ready.ObservedGeneration == w.grant.Generation && status.ConsecutiveFailures == 0
-		if accepted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccepted); w.nextcloud != nil {
+		if accepted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionCheckPassed); w.nextcloud != nil {
 			well = well && accepted != nil && accepted.Status == "True"
 		}
 		return well && w.holds(request), status

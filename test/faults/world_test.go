@@ -173,8 +173,8 @@ func (w *world) watched(server string) (address string) {
 func (w *world) describe(s setup) {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "g"}}
 	g.Spec.IssuerRef.Name = "kc"
-	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}}
-	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{audience}}
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{audience}}
 	if w.nextcloud != nil {
 		handler := w.nextcloud.Handler()
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -190,8 +190,8 @@ func (w *world) describe(s setup) {
 		if w.boundaries != nil {
 			address = w.watched(address)
 		}
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(address), Interval: &metav1.Duration{Duration: 10 * time.Second}}
-		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+		g.Spec.Check = &v1alpha1.Check{Interval: &metav1.Duration{Duration: 10 * time.Second}, Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(address)}}
+		g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	}
 	if s.grant != nil {
 		s.grant(g)
@@ -303,8 +303,8 @@ func (w *world) eventually(what string, holds func() (bool, any)) {
 }
 
 func secretOf(g *v1alpha1.TokenGrant) string {
-	if g.Spec.Secret.Name != "" {
-		return g.Spec.Secret.Name
+	if g.SecretDelivery().Name != "" {
+		return g.SecretDelivery().Name
 	}
 	return g.Name
 }

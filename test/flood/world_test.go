@@ -83,7 +83,7 @@ func (w *world) share() {
 	w.issuer.Client("agent", "agent-secret")
 	shared := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared"}}
 	shared.Spec.URL = v1alpha1.HTTPURL(w.issuer.URL)
-	shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "agent"}}
+	shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "agent"}}}
 	shared.Spec.Allow = []v1alpha1.AllowRule{{Namespaces: []v1alpha1.NamespaceName{victim, attacker}, Audiences: []v1alpha1.Audience{"nextcloud"}}}
 	shared.Spec.Limits = v1alpha1.Limits{RequestsPerSecond: rate, Burst: rate, Concurrency: 4}
 	for _, object := range []client.Object{
@@ -100,7 +100,7 @@ func (w *world) share() {
 func grant(namespace, name string) *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	g.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: "ClusterTokenIssuer", Name: "shared"}
-	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 	return g
 }
 

@@ -82,9 +82,9 @@ func appPassword(t *testing.T, a account, change ...func(*v1alpha1.TokenGrant)) 
 	w := newWorld(t)
 	w.secret("login", map[string]string{"username": a.user, "password": a.password})
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "g"}}
-	g.Spec.AppPassword = &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}}
-	g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)}
-	g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+	g.Spec.AppPassword = &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(a.url)}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}}
+	g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)}}
+	g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	for _, f := range change {
 		f(g)
 	}
@@ -116,7 +116,7 @@ func TestAppPasswordIsMadeRotatedAndDeleted(t *testing.T) {
 	w, g := appPassword(t, a)
 	w.create(g)
 	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished), "app password of user")
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 	s := w.published(g)
 	first := passwordIn(s)
 	if s.Type != corev1.SecretTypeBasicAuth || string(s.Data["username"]) != a.user || !a.works(t, first) {
@@ -169,8 +169,8 @@ func TestAppPasswordTakesThePlaceOfAToken(t *testing.T) {
 	spec := g.Spec
 	change(w, g, func(g *v1alpha1.TokenGrant) {
 		g.Spec = v1alpha1.TokenGrantSpec{
-			AppPassword: &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}},
-			Nextcloud:   &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)},
+			AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(a.url)}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}},
+			Check:       &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)}},
 		}
 	})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
@@ -200,7 +200,7 @@ func TestAppPasswordSecretIsRepairedWithoutALogin(t *testing.T) {
 	}
 	w.awaitSecret(g, "restored", func(s *corev1.Secret) bool { return passwordIn(s) == made })
 	change(w, g, func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"netrc": "machine x login {{ .Username }} password {{ .Password }}"}
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"netrc": "machine x login {{ .Username }} password {{ .Password }}"}}}
 	})
 	w.awaitSecret(g, "of another type", func(s *corev1.Secret) bool {
 		return s != nil && s.Type == corev1.SecretTypeOpaque && strings.HasSuffix(string(s.Data["netrc"]), made)

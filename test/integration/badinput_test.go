@@ -119,10 +119,10 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	kc := w.issuer("kc", s.URL)
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	g := w.grantFor("g", "kc", "worker", func(g *v1alpha1.TokenGrant) {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://169.254.169.254"}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://169.254.169.254"}}
 	})
 	w.create(g)
-	contains(t, w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonNextcloudInvalid), "cloud metadata service", "correct nextcloud.url")
+	contains(t, w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionUnknown, v1alpha1.ReasonNextcloudInvalid), "cloud metadata service", "correct nextcloud.url")
 
 	w.stop()
 	w.denyPrivate = true
@@ -181,7 +181,7 @@ func TestNextcloudAsIssuer(t *testing.T) {
 			// Whether a user's offline token could be refreshed there is a question of the list, too.
 			w.secret("worker", map[string]string{"client-secret": "x"})
 			offline := w.grantFor("offline", "nextcloud", "worker", func(g *v1alpha1.TokenGrant) {
-				g.Spec.Exchange, g.Spec.Subject = nil, &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "nobody"}}
+				g.Spec.Exchange, g.Spec.Subject = nil, &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "nobody"}}
 			})
 			w.create(offline)
 			w.eventually("the reason of the offline grant", func() (bool, string) {
@@ -252,7 +252,7 @@ func TestClusterIssuerDeniesByDefault(t *testing.T) {
 	w.create(credential)
 	i := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.namespace}}
 	i.Spec.URL = v1alpha1.HTTPURL(s.URL)
-	i.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "shared", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "shared"}}
+	i.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "shared", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "shared"}}}
 	w.create(i)
 	t.Cleanup(func() { _ = cluster.admin.Delete(cleanupContext(), i) })
 	g := w.grantFor("g", i.Name, "", func(g *v1alpha1.TokenGrant) {

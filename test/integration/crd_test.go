@@ -14,12 +14,12 @@ import (
 const (
 	goodGrant = `
 issuerRef: {name: kc}
-serviceAccount: {clientID: c, clientSecretRef: {name: s}}
-exchange: {audience: [nextcloud]}
+serviceAccount: {clientID: c, clientSecret: {secretRef: {name: s}}}
+exchange: {audiences: [nextcloud]}
 nextcloud: {url: "https://cloud.example.com"}`
 	goodIssuer = `
 url: https://id.example.com/realms/cloud
-serviceAccount: {clientID: c, clientSecretRef: {name: s}}`
+serviceAccount: {clientID: c, clientSecret: {secretRef: {name: s}}}`
 )
 
 // TestRefusedByTheAPIServer shows the sentence that a user of kubectl apply gets for bad input.
@@ -27,13 +27,13 @@ func TestRefusedByTheAPIServer(t *testing.T) {
 	tests := []struct{ name, kind, spec, want string }{
 		{"an empty spec", "TokenGrant", `{}`, "set exactly one of issuerRef"},
 		{"an unknown kind of issuer", "TokenGrant", `issuerRef: {kind: Issuer, name: kc}`, `supported values: "TokenIssuer", "ClusterTokenIssuer"`},
-		{"an empty audience list", "TokenGrant", `exchange: {audience: []}`, "spec.exchange.audience in body should have at least 1 items"},
-		{"an exchange without audience", "TokenGrant", `exchange: {audience: null}`, "spec.exchange.audience: Required value"},
-		{"an empty audience", "TokenGrant", `exchange: {audience: [""]}`, "should be at least 1 chars long"},
-		{"two audiences in one", "TokenGrant", `exchange: {audience: ["a b"]}`, "an audience is one word without spaces"},
-		{"the same audience twice", "TokenGrant", `exchange: {audience: [a, a]}`, "Duplicate value"},
+		{"an empty audience list", "TokenGrant", `exchange: {audiences: []}`, "spec.exchange.audiences in body should have at least 1 items"},
+		{"an exchange without audience", "TokenGrant", `exchange: {audience: null}`, "spec.exchange.audiences: Required value"},
+		{"an empty audience", "TokenGrant", `exchange: {audiences: [""]}`, "should be at least 1 chars long"},
+		{"two audiences in one", "TokenGrant", `exchange: {audiences: ["a b"]}`, "an audience is one word without spaces"},
+		{"the same audience twice", "TokenGrant", `exchange: {audiences: [a, a]}`, "Duplicate value"},
 		{"two scopes in one", "TokenGrant", `scopes: ["openid profile"]`, "a scope is one word"},
-		{"a quote in a scope", "TokenGrant", `exchange: {audience: [a], scopes: ["\""]}`, "a scope is one word"},
+		{"a quote in a scope", "TokenGrant", `exchange: {audiences: [a], scopes: ["\""]}`, "a scope is one word"},
 		{"both margins", "TokenGrant", `refresh: {before: 10s, beforePercentage: 20}`, "set before or beforePercentage, not both"},
 		{"a margin of nothing", "TokenGrant", `refresh: {before: 0s}`, "before must be between 1s and 24h"},
 		{"a margin of days", "TokenGrant", `refresh: {before: 48h}`, "before must be between 1s and 24h"},
@@ -50,12 +50,12 @@ func TestRefusedByTheAPIServer(t *testing.T) {
 		{"a label of the operator", "TokenGrant", `secret: {labels: {app.kubernetes.io/managed-by: me}}`, "belong to the operator"},
 		{"an annotation of the operator", "TokenGrant", `secret: {annotations: {tokengrant.dev/published: x}}`, "belong to the operator"},
 		{"a label value with a space", "TokenGrant", `secret: {labels: {a: "b c"}}`, "labels must be valid"},
-		{"the credential's own Secret", "TokenGrant", `secret: {name: s}`, "set spec.secret.name to another name"},
+		{"the credential's own Secret", "TokenGrant", `secret: {name: s}`, "set spec.delivery.secret.name to another name"},
 		{"an unknown expiry policy", "TokenGrant", `secret: {onExpiry: Burn}`, `supported values: "Keep", "Delete"`},
-		{"a client without ID", "TokenGrant", `serviceAccount: {clientSecretRef: {name: s}}`, "clientID: Required value"},
-		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: null}`, "set exactly one of clientSecretRef, privateKeyJWT, tls and kubernetesToken"},
-		{"an unknown method", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, method: Digest}}`, `supported values: "Basic", "Post"`},
-		{"a namespace in a reference", "TokenGrant", `serviceAccount: {clientID: c, clientSecretRef: {name: s, namespace: other}}`, `unknown field "spec.serviceAccount.clientSecretRef.namespace"`},
+		{"a client without ID", "TokenGrant", `serviceAccount: {clientSecret: {secretRef: {name: s}}}`, "clientID: Required value"},
+		{"a client without credential", "TokenGrant", `serviceAccount: {clientID: c, clientSecret: null}`, "set exactly one of clientSecret, privateKeyJWT, certificate and kubernetesToken"},
+		{"an unknown method", "TokenGrant", `serviceAccount: {clientID: c, clientSecret: {secretRef: {name: s}, method: Digest}}`, `supported values: "Basic", "Post"`},
+		{"a namespace in a reference", "TokenGrant", `serviceAccount: {clientID: c, clientSecret: {secretRef: {name: s, namespace: other}}}`, `unknown field "spec.serviceAccount.clientSecret.secretRef.namespace"`},
 		{"an issuer without URL", "TokenIssuer", `url: null`, "spec.url: Required value"},
 		{"an issuer by a relative URL", "TokenIssuer", `url: /realms/cloud`, "must be an absolute https URL"},
 		{"an issuer with a fragment", "TokenIssuer", `url: "https://id.example.com/realms/cloud#x"`, "no query, fragment, user name"},
@@ -122,12 +122,12 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]any{
-		"spec.issuerRef.kind":                        "TokenIssuer",
-		"spec.serviceAccount.clientSecretRef.key":    "client-secret",
-		"spec.serviceAccount.clientSecretRef.method": "Basic",
-		"spec.secret.onExpiry":                       "Keep",
-		"spec.nextcloud.interval":                    "10m0s",
-		"spec.nextcloud.policy":                      "Enforce",
+		"spec.issuerRef.kind":                            "TokenIssuer",
+		"spec.serviceAccount.clientSecret.secretRef.key": "client-secret",
+		"spec.serviceAccount.clientSecret.method":        "Basic",
+		"spec.delivery.secret.onExpiry":                  "Keep",
+		"spec.check.interval":                            "10m0s",
+		"spec.check.policy":                              "Enforce",
 	} {
 		got, _, _ := unstructured.NestedString(object.Object, strings.Split(path, ".")...)
 		if got != want {

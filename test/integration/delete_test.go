@@ -17,7 +17,7 @@ import (
 )
 
 // revoked lets a grant revoke what it published.
-func revoked(g *v1alpha1.TokenGrant) { g.Spec.RevokeOnDelete = true }
+func revoked(g *v1alpha1.TokenGrant) { g.Spec.DeletionPolicy = v1alpha1.DeletionRevoke }
 
 // TestDeletionNeedsNoFinalizer where nothing has to end.
 func TestDeletionNeedsNoFinalizer(t *testing.T) {
@@ -27,7 +27,7 @@ func TestDeletionNeedsNoFinalizer(t *testing.T) {
 	}
 	change(w, g, revoked)
 	w.eventually("the finalizer comes", func() (bool, string) { return w.finalized(g), "" })
-	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.RevokeOnDelete = false })
+	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.DeletionPolicy = v1alpha1.DeletionLeave })
 	w.eventually("the finalizer goes", func() (bool, string) { return !w.finalized(g), "" })
 }
 
@@ -40,7 +40,7 @@ func TestDeletionEndsTheSession(t *testing.T) {
 		},
 		"templates that do not work": func(w *world, g *v1alpha1.TokenGrant) {
 			change(w, g, func(g *v1alpha1.TokenGrant) {
-				g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"a": "{{ .Nothing }"}
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"a": "{{ .Nothing }"}}}
 			})
 			w.eventually("they are refused", func() (bool, string) {
 				_ = w.Get(w.t.Context(), client.ObjectKeyFromObject(g), g)
@@ -49,12 +49,14 @@ func TestDeletionEndsTheSession(t *testing.T) {
 		},
 		"a Nextcloud that cannot be asked": func(w *world, g *v1alpha1.TokenGrant) {
 			change(w, g, func(g *v1alpha1.TokenGrant) {
-				g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://cloud.invalid", CARef: &v1alpha1.CARef{Kind: "ConfigMap", Name: "nowhere", Key: "ca.crt"}}
+				g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.invalid", CARef: &v1alpha1.CARef{Kind: "ConfigMap", Name: "nowhere", Key: "ca.crt"}}}
 			})
 		},
 		"another Secret in place of ours": func(w *world, g *v1alpha1.TokenGrant) {
 			w.secret("taken", nil)
-			change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Name = "taken" })
+			change(w, g, func(g *v1alpha1.TokenGrant) {
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "taken"}}
+			})
 		},
 		"after a restart": func(w *world, _ *v1alpha1.TokenGrant) { w.restart() },
 		"deleted while the operator is down": func(w *world, g *v1alpha1.TokenGrant) {
@@ -191,12 +193,12 @@ func TestDeletionWithTheFinalizerRemovedByHand(t *testing.T) {
 	w.await(again, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 }
 
-// TestKeycloakRevokeOnDelete asks Keycloak itself about a token before and after.
-func TestKeycloakRevokeOnDelete(t *testing.T) {
+// TestKeycloakRevokeOnDeletion asks Keycloak itself about a token before and after.
+func TestKeycloakRevokeOnDeletion(t *testing.T) {
 	for name, rendered := range map[string]func(*v1alpha1.TokenGrant){
 		"from the Secret": func(*v1alpha1.TokenGrant) {},
 		"from memory": func(g *v1alpha1.TokenGrant) {
-			g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"access_token": "{{ .AccessToken }}"}
+			g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"access_token": "{{ .AccessToken }}"}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,12 +218,12 @@ func TestKeycloakRevokeOnDelete(t *testing.T) {
 	}
 }
 
-// TestKeycloakRevokeOnDeleteEndsALogin ends the session of a user who logged in only where the spec wants that.
-func TestKeycloakRevokeOnDeleteEndsALogin(t *testing.T) {
-	for name, wanted := range map[string]bool{"wanted": true, "not wanted": false} {
+// TestKeycloakRevokeOnDeletionEndsALogin ends the session of a user who logged in only where the spec wants that.
+func TestKeycloakRevokeOnDeletionEndsALogin(t *testing.T) {
+	for name, wanted := range map[string]v1alpha1.DeletionPolicy{"wanted": v1alpha1.DeletionRevoke, "not wanted": v1alpha1.DeletionLeave} {
 		t.Run(name, func(t *testing.T) {
 			v := visit(t, &reusable, "300")
-			v.g.Spec.RevokeOnDelete = wanted
+			v.g.Spec.DeletionPolicy = wanted
 			v.ready(v.g)
 			login := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {v.stored()}}
 			if _, status := v.ask(login); status != http.StatusOK {
@@ -229,7 +231,7 @@ func TestKeycloakRevokeOnDeleteEndsALogin(t *testing.T) {
 			}
 			v.delete(v.g)
 			v.gone(v.g)
-			if _, status := v.ask(login); (status != http.StatusOK) != wanted {
+			if _, status := v.ask(login); (status != http.StatusOK) != (wanted == v1alpha1.DeletionRevoke) {
 				t.Errorf("the login after the deletion: HTTP %d", status)
 			}
 		})
@@ -239,13 +241,13 @@ func TestKeycloakRevokeOnDeleteEndsALogin(t *testing.T) {
 // TestDeletionCannotTellTheToken after a restart, from what templates made of it.
 func TestDeletionCannotTellTheToken(t *testing.T) {
 	w, _, g := simple(t, revoked, func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{ .AccessToken }}"}
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{ .AccessToken }}"}}}
 	})
 	w.stop()
 	w.delete(g)
 	w.start()
 	w.gone(g)
-	w.notRevoked(g, "spec.secret.data", "it expires at")
+	w.notRevoked(g, "spec.delivery.secret.data", "it expires at")
 }
 
 // active asks Keycloak whether a token is (RFC 7662), as the client that it is for.

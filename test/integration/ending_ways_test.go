@@ -32,16 +32,16 @@ func waysOf(t *testing.T, s *keycloaktest.Server) map[string]way {
 		w.secret(c.ID, map[string]string{"client-secret": c.Secret})
 	}
 	return map[string]way{
-		"basic": {secret, v1alpha1.ServiceAccount{ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "basic"}}},
-		"post":  {secret, v1alpha1.ServiceAccount{ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "post", Method: v1alpha1.ClientSecretPost}}},
+		"basic": {secret, v1alpha1.ServiceAccount{ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "basic"}}}},
+		"post":  {secret, v1alpha1.ServiceAccount{ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "post"}, Method: v1alpha1.ClientSecretPost}}},
 		"key": {func(w *world, c *keycloaktest.Client) {
 			c.Keys = []jose.JSONWebKey{public}
 			w.secret(c.ID, map[string]string{"tls.key": private})
-		}, v1alpha1.ServiceAccount{PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.PrivateKeyRef{Name: "key"}, Algorithm: "ES256", KeyID: "first"}}},
+		}, v1alpha1.ServiceAccount{PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{SecretRef: v1alpha1.SecretKeyRef{Name: "key"}, Algorithm: "ES256", KeyID: "first"}}},
 		"certificate": {func(w *world, c *keycloaktest.Client) {
 			c.Certificate = "CN=" + c.ID
 			w.secret(c.ID, ours.client(w.t, c.ID, time.Hour))
-		}, v1alpha1.ServiceAccount{TLS: &v1alpha1.TLSClient{SecretRef: v1alpha1.CertificateRef{Name: "certificate"}}}},
+		}, v1alpha1.ServiceAccount{Certificate: &v1alpha1.ClientCertificate{SecretRef: v1alpha1.SecretRef{Name: "certificate"}}}},
 		"kubernetes": {func(w *world, c *keycloaktest.Client) {
 			c.Federated = &keycloaktest.Federation{Alias: "cluster", Subject: "system:serviceaccount:" + w.namespace + ":kubernetes"}
 			w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
@@ -97,7 +97,7 @@ func TestWhatAGrantHadEndsInEachWayToAuthenticate(t *testing.T) {
 		}
 		w.secret("login-"+id, map[string]string{"refresh_token": s.OfflineToken(id, "login-"+id)})
 		session := of("session", func(g *v1alpha1.TokenGrant) {
-			g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "login-" + id}}
+			g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "login-" + id}}
 		})
 		impersonation := of("impersonation", as("impersonated-"+id))
 		token := of("token", func(*v1alpha1.TokenGrant) {})

@@ -201,8 +201,8 @@ func (w *world) issuer(name, url string) *v1alpha1.TokenIssuer {
 func (w *world) grantFor(name, issuer, clientID string, change ...func(*v1alpha1.TokenGrant)) *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
 	g.Spec.IssuerRef.Name = issuer
-	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: clientID}}
-	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: clientID}}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 	for _, f := range change {
 		f(g)
 	}
@@ -271,7 +271,7 @@ func (w *world) eventually(what string, holds func() (bool, string)) {
 // published reads the Secret of a grant; nil when there is none.
 func (w *world) published(g *v1alpha1.TokenGrant) *corev1.Secret {
 	w.t.Helper()
-	name := g.Spec.Secret.Name
+	name := g.SecretDelivery().Name
 	if name == "" {
 		name = g.Name
 	}

@@ -28,8 +28,8 @@ func TestHostsThatAreNotAllowed(t *testing.T) {
 	contains(t, w.await(name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), `host "::1"`, "--allowed-hosts")
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	g := w.grantFor("g", "inside", "worker", func(g *v1alpha1.TokenGrant) {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://192.0.2.1"}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://192.0.2.1"}}
 	})
 	w.create(g)
-	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "spec.nextcloud.url", "--allowed-hosts")
+	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec), "spec.check.nextcloud.url", "--allowed-hosts")
 }

@@ -21,13 +21,13 @@ func TestKeycloakImpersonation(t *testing.T) {
 	_, url := nextcloudFor(t, u.issuer)
 	u.has("alice", 0, "before")
 	g := w.grantFor("g", "kc", "impersonator", as("alice"), func(g *v1alpha1.TokenGrant) {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}
-		g.Spec.Nextcloud.Expect.User = "alice"
-		g.Spec.RevokeOnDelete = true
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}}
+		g.Spec.Check.Nextcloud.Expect.User = "alice"
+		g.Spec.DeletionPolicy = v1alpha1.DeletionRevoke
 	})
 	w.create(g)
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 	claims := claimsIn(t, w.published(g))
 	if claims["aud"] != "nextcloud" || claims["azp"] != "impersonator" || claims["preferred_username"] != "alice" || claims["sub"] != u.user("alice") {
 		t.Errorf("aud = %v, azp = %v, username = %v, sub = %v", claims["aud"], claims["azp"], claims["preferred_username"], claims["sub"])

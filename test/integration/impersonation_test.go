@@ -19,7 +19,7 @@ func TestImpersonationThroughAClusterTokenIssuer(t *testing.T) {
 	w, s := newWorld(t), impersonating(t)
 	i := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
 	i.Spec.URL = v1alpha1.HTTPURL(s.URL)
-	i.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}}
+	i.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}}
 	i.Spec.Allow = []v1alpha1.AllowRule{
 		{Namespaces: []v1alpha1.NamespaceName{v1alpha1.NamespaceName(w.namespace)}, Audiences: []v1alpha1.Audience{"nextcloud"}},
 		{Namespaces: []v1alpha1.NamespaceName{v1alpha1.NamespaceName(w.namespace)}, Audiences: []v1alpha1.Audience{"other"}, RequestedSubjects: []v1alpha1.RequestedSubject{"alice"}},
@@ -118,7 +118,7 @@ func TestImpersonationByAnotherClient(t *testing.T) {
 	s.SetClient(keycloaktest.Client{ID: "other", Secret: "other-secret", Audience: []string{"nextcloud"}, Impersonates: true})
 	w.secret("other", map[string]string{"client-secret": "other-secret"})
 	change(w, g, func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecretRef.Name = "other", "other"
+		g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = "other", "other"
 	})
 	w.awaitSecret(g, "is of the other client", func(s *corev1.Secret) bool { return claimsIn(t, s)["azp"] == "other" })
 	w.awaitSessions(s, "alice", 1, "after another client took over")
@@ -126,7 +126,7 @@ func TestImpersonationByAnotherClient(t *testing.T) {
 	// After a restart nobody knows the credential of the former client any more: it is told, and the grant goes on.
 	w.stop()
 	change(w, g, func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecretRef.Name = "worker", "worker"
+		g.Spec.ServiceAccount.ClientID, g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = "worker", "worker"
 	})
 	w.start()
 	w.awaitSecret(g, "is of the first client", func(s *corev1.Secret) bool { return claimsIn(t, s)["azp"] == "worker" })

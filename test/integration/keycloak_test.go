@@ -57,11 +57,11 @@ func TestKeycloakTokenIsExchangedVerifiedAndAccepted(t *testing.T) {
 		_, url = nextcloudFor(t, issuer)
 	}
 	g := w.client("nextcloud-mcp-server", func(g *v1alpha1.TokenGrant) {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}
-		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}}
+		g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 	claims := claimsIn(t, w.published(g))
 	if claims["aud"] != "nextcloud" || claims["azp"] != "nextcloud-mcp-server" {
 		t.Errorf("aud = %v, azp = %v; want exactly nextcloud", claims["aud"], claims["azp"])
@@ -74,7 +74,7 @@ func TestKeycloakTokenIsExchangedVerifiedAndAccepted(t *testing.T) {
 func TestKeycloakClientSecretPost(t *testing.T) {
 	w, _ := realWorld(t)
 	g := w.client("nextcloud-mcp-server", func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientSecretRef.Method = v1alpha1.ClientSecretPost
+		g.Spec.ServiceAccount.ClientSecret.Method = v1alpha1.ClientSecretPost
 	})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 	w.healthy(g)
@@ -118,7 +118,7 @@ func TestKeycloakRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, _ := realWorld(t)
 			g := w.client(tt.client, func(g *v1alpha1.TokenGrant) {
-				g.Spec.Exchange.Audience = []v1alpha1.Audience{v1alpha1.Audience(tt.audience)}
+				g.Spec.Exchange.Audiences = []v1alpha1.Audience{v1alpha1.Audience(tt.audience)}
 			})
 			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, tt.reason), tt.want...)
 			if w.published(g) != nil {

@@ -22,8 +22,8 @@ func checked(t *testing.T, change ...func(*v1alpha1.TokenGrant)) (*world, *keycl
 	w.issuer("kc", s.URL)
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	g := w.grantFor("g", "kc", "worker", append([]func(*v1alpha1.TokenGrant){func(g *v1alpha1.TokenGrant) {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}
-		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(url)}}
+		g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	}}, change...)...)
 	return w, s, n, g
 }
@@ -39,9 +39,9 @@ func TestAcceptedTokenIsPublishedAndAskedAboutOnce(t *testing.T) {
 	w, s, n, g := checked(t)
 	w.create(g)
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-	contains(t, w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted), "service-account-worker")
-	if g.Status.Nextcloud.User != "service-account-worker" || g.Status.Nextcloud.CheckedAt == nil {
-		t.Errorf("status.nextcloud = %+v", g.Status.Nextcloud)
+	contains(t, w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted), "service-account-worker")
+	if g.Status.Check.User != "service-account-worker" || g.Status.Check.CheckedAt == nil {
+		t.Errorf("status.check = %+v", g.Status.Check)
 	}
 	w.requestRefresh(g, "1")
 	w.eventually("a refresh", func() (bool, string) { return exchanges(s) == 2, "" })
@@ -57,7 +57,7 @@ func TestRejectedTokenIsNotPublished(t *testing.T) {
 	n.SetCheckBearer(false)
 	w.create(g)
 	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected), "occ user_oidc:provider")
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
 	if w.published(g) != nil {
 		t.Error("a rejected token was published")
 	}
@@ -106,9 +106,9 @@ func TestUnreachableNextcloudDoesNotBlock(t *testing.T) {
 			n.Configure(tt.settings)
 			w.create(g)
 			w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-			contains(t, w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionUnknown, tt.reason))
+			contains(t, w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionUnknown, tt.reason))
 			n.Configure(func(s *nextcloudtest.Settings) { s.Maintenance, s.Down = false, nextcloudtest.DownNone })
-			w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+			w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 		})
 	}
 }
@@ -128,7 +128,7 @@ func TestExpectationsAboutTheUser(t *testing.T) {
 		"an admin on purpose": {v1alpha1.NextcloudExpect{NotInGroups: []v1alpha1.GroupName{}}, []string{"admin"}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Expect = tt.expect })
+			w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Check.Nextcloud.Expect = tt.expect })
 			n.PutUser(nextcloudtest.User{ID: user, Backend: "user_oidc", Groups: tt.groups})
 			w.create(g)
 			if tt.reason == "" {
@@ -144,10 +144,10 @@ func TestExpectationsAboutTheUser(t *testing.T) {
 }
 
 func TestPolicyWarnPublishesAndSaysSo(t *testing.T) {
-	w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Policy = v1alpha1.PolicyWarn })
+	w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Check.Policy = v1alpha1.PolicyWarn })
 	n.SetCheckBearer(false)
 	w.create(g)
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudRejected)
 	if w.published(g) == nil {
 		t.Error("policy Warn must publish")
@@ -167,7 +167,7 @@ func TestPathsThatTheUserMustHaveAccessTo(t *testing.T) {
 		"a folder that is not there":      {v1alpha1.NextcloudPath{Path: "/Photos", Access: v1alpha1.PathRead}, "Photos", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Nextcloud.Paths = []v1alpha1.NextcloudPath{tt.path} })
+			w, _, n, g := checked(t, func(g *v1alpha1.TokenGrant) { g.Spec.Check.Nextcloud.Paths = []v1alpha1.NextcloudPath{tt.path} })
 			n.PutUser(nextcloudtest.User{ID: user, Backend: "user_oidc"})
 			if err := n.AddFolder(user, "Notes", tt.folder); err != nil {
 				t.Fatal(err)
@@ -175,7 +175,7 @@ func TestPathsThatTheUserMustHaveAccessTo(t *testing.T) {
 			w.create(g)
 			if tt.want == "" {
 				w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-				w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+				w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 				return
 			}
 			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNextcloudForbidden), tt.want)

@@ -34,7 +34,9 @@ func TestPodsAreNudged(t *testing.T) {
 
 	// Asked for, and not allowed: the token is published, and the status says what is missing.
 	s.SetLifespan(time.Minute)
-	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.Secret.NudgePods = true })
+	change(w, g, func(g *v1alpha1.TokenGrant) {
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{NudgePods: true}}
+	})
 	w.renew(g, "2")
 	w.eventually("the missing permission in the status", func() (bool, string) {
 		m := w.await(g, v1alpha1.ConditionLifetimeSufficient, metav1.ConditionFalse, v1alpha1.ReasonTokenLifetimeTooShort)

@@ -144,10 +144,10 @@ func (v visitor) changeRealm(settings map[string]any) {
 func TestKeycloakOfflineTokenIsRefreshedAndExchanged(t *testing.T) {
 	v := visit(t, &once, "10")
 	_, cloud := nextcloudFor(t, v.issuer)
-	v.g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)}
+	v.g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)}}
 	v.g.Spec.Scopes = []v1alpha1.Scope{"openid"} // A narrower scope takes nothing from the session.
 	jti := v.ready(v.g)
-	v.await(v.g, v1alpha1.ConditionAccepted, "True", v1alpha1.ReasonNextcloudAccepted)
+	v.await(v.g, v1alpha1.ConditionCheckPassed, "True", v1alpha1.ReasonNextcloudAccepted)
 	claims := claimsIn(t, v.published(v.g))
 	if claims["aud"] != "nextcloud" || claims["azp"] != v.name || claims["preferred_username"] != v.name {
 		t.Errorf("aud = %v, azp = %v, username = %v", claims["aud"], claims["azp"], claims["preferred_username"])

@@ -21,7 +21,7 @@ const (
 )
 
 func offlineSubject(g *v1alpha1.TokenGrant) {
-	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 }
 
 // offlineWorld describes the grant "g" of alice's offline token, in the Secret "alice", at a scripted issuer that revokes

@@ -40,13 +40,13 @@ func TestKeycloakTokenOfOneRealmBecomesATokenOfAnother(t *testing.T) {
 	w.secret("sender", map[string]string{"client-secret": "sender-secret"})
 	w.secret("receiver", map[string]string{"client-secret": "receiver-secret"})
 	a := w.grantFor("a", "kc", sender, func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientSecretRef.Name = "sender"
-		g.Spec.Exchange.Audience = []v1alpha1.Audience{v1alpha1.Audience(issuerB)}
+		g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = "sender"
+		g.Spec.Exchange.Audiences = []v1alpha1.Audience{v1alpha1.Audience(issuerB)}
 	})
 	w.create(a)
 	w.await(a, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 	b := w.grantFor("b", "b", "receiver", func(g *v1alpha1.TokenGrant) {
-		g.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "a"}}}
+		g.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "a"}}}
 	})
 	if federatedByFeature(*keycloakVersion) {
 		w.create(b)

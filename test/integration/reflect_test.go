@@ -95,9 +95,9 @@ func TestAnswersThatReflectSecrets(t *testing.T) {
 	w.secret("subject", map[string]string{"access_token": sentSubject})
 	methods := map[string]func(*v1alpha1.TokenGrant){
 		"basic": func(*v1alpha1.TokenGrant) {},
-		"post":  func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecretRef.Method = v1alpha1.ClientSecretPost },
+		"post":  func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecret.Method = v1alpha1.ClientSecretPost },
 		"subject": func(g *v1alpha1.TokenGrant) {
-			g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "subject"}}
+			g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "subject"}}
 		},
 	}
 	var grants []*v1alpha1.TokenGrant

@@ -89,7 +89,7 @@ func TestExpiredTokenIsToldAndDeletedWhereAskedFor(t *testing.T) {
 	w.issuer("kc", s.URL)
 	w.secret("worker", map[string]string{"client-secret": "worker-secret"})
 	keep, remove := w.grantFor("keep", "kc", "worker"), w.grantFor("remove", "kc", "worker", func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.OnExpiry = v1alpha1.OnExpiryDelete
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{OnExpiry: v1alpha1.OnExpiryDelete}}
 	})
 	w.create(keep)
 	w.create(remove)

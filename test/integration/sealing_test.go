@@ -26,8 +26,8 @@ func TestTenantStoresAForeignSessionAsALogin(t *testing.T) {
 				StringData: map[string]string{"username": a.user, "password": a.password},
 			})
 			g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: s.victim, Name: "g"}}
-			g.Spec.AppPassword = &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}}
-			g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)}
+			g.Spec.AppPassword = &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(a.url)}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}}
+			g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(a.url)}}
 			return g
 		},
 	} {

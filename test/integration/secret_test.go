@@ -14,7 +14,7 @@ import (
 
 func TestPublishesTheToken(t *testing.T) {
 	w, s, g := simple(t, func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"team": "notes"}
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Labels: map[string]v1alpha1.LabelValue{"team": "notes"}}}
 	})
 	secret := w.published(g)
 	for _, key := range []string{"access_token", "token_type", "expires_at", "issued_at", "scope"} {
@@ -31,7 +31,7 @@ func TestPublishesTheToken(t *testing.T) {
 			t.Errorf("label %s = %q, want %q", k, secret.Labels[k], v)
 		}
 	}
-	if got := g.Status.Token; got.ClientID != "worker" || got.Username != "service-account-worker" || !cmp.Equal(got.Audience, []string{"nextcloud"}) {
+	if got := g.Status.Token; got.ClientID != "worker" || got.Username != "service-account-worker" || !cmp.Equal(got.Audiences, []string{"nextcloud"}) {
 		t.Errorf("status.token = %+v", got)
 	}
 	if g.Status.RefreshAt == nil || !g.Status.RefreshAt.Before(&g.Status.Token.ExpiresAt) || string(secret.Data["expires_at"]) != g.Status.Token.ExpiresAt.UTC().Format(time.RFC3339) {
@@ -112,7 +112,9 @@ func TestForeignSecretIsLeftAloneAndTheConflictHeals(t *testing.T) {
 
 func TestOfTwoGrantsThatNameOneSecretTheFirstWins(t *testing.T) {
 	w, _, first := simple(t)
-	second := w.grantFor("second", "kc", "worker", func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Name = "g" })
+	second := w.grantFor("second", "kc", "worker", func(g *v1alpha1.TokenGrant) {
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "g"}}
+	})
 	w.create(second)
 	contains(t, w.await(second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict), `TokenGrant "g"`)
 	if err := w.Delete(t.Context(), first); err != nil {
@@ -132,7 +134,9 @@ func TestSecretGoesWithItsGrant(t *testing.T) {
 
 func TestRenamedSecretReplacesTheFormer(t *testing.T) {
 	w, _, g := simple(t)
-	change(w, g, func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Name = "renamed" })
+	change(w, g, func(g *v1alpha1.TokenGrant) {
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "renamed"}}
+	})
 	w.awaitSecret(g, "has the new name", func(s *corev1.Secret) bool { return s != nil })
 	former := w.grantFor("g", "kc", "worker")
 	w.awaitSecret(former, "under the former name is gone", func(s *corev1.Secret) bool { return s == nil })
@@ -142,7 +146,7 @@ func TestTemplatesShapeTheSecretAndAChangeOfThemNeedsNoMint(t *testing.T) {
 	w, s, g := simple(t)
 	token := string(w.published(g).Data["access_token"])
 	change(w, g, func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{.AccessToken}}", "who": "{{.Claims.azp}}"}
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{.AccessToken}}", "who": "{{.Claims.azp}}"}}}
 	})
 	secret := w.awaitSecret(g, "has the new shape", func(s *corev1.Secret) bool { return s != nil && len(s.Data) == 2 })
 	if want := "Authorization: Bearer " + token; string(secret.Data["header"]) != want || string(secret.Data["who"]) != "worker" {
@@ -155,7 +159,7 @@ func TestTemplateThatDoesNotWorkIsToldAndTheSecretStays(t *testing.T) {
 	w, s, g := simple(t)
 	before := w.published(g)
 	change(w, g, func(g *v1alpha1.TokenGrant) {
-		g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"header": "{{.AccesToken}}"}
+		g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"header": "{{.AccesToken}}"}}}
 	})
 	w.eventually("the fault in lastAttempt", func() (bool, string) {
 		_ = w.Get(t.Context(), client.ObjectKeyFromObject(g), g)

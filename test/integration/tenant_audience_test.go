@@ -20,7 +20,7 @@ func TestTenantGetsNoTokenForTheAPIServer(t *testing.T) {
 	s := newTenants(t)
 	as := func(audience string) func(*v1alpha1.TokenGrant) {
 		return func(g *v1alpha1.TokenGrant) {
-			g.Spec.ServiceAccount.ClientSecretRef = nil
+			g.Spec.ServiceAccount.ClientSecret = nil
 			g.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{Audience: audience}
 		}
 	}
@@ -41,7 +41,7 @@ func TestTenantGetsNoTokenForTheAPIServer(t *testing.T) {
 		own.Spec.ServiceAccount.KubernetesToken.ServiceAccountName = name
 		subject := s.grantFor(name+"-subject", "own", "worker", as(tt.audience))
 		subject.Spec.Subject = &v1alpha1.Subject{Assertion: &v1alpha1.Assertion{KubernetesToken: own.Spec.ServiceAccount.KubernetesToken}}
-		subject.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "own"}}
+		subject.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "own"}}}
 		for _, g := range []*v1alpha1.TokenGrant{own, subject} {
 			s.create(g)
 		}
@@ -65,7 +65,7 @@ func TestTenantGetsTokensForListedAudiences(t *testing.T) {
 		s.account(name, tt.annotation)
 		before := len(s.assertions())
 		s.create(s.grantFor(name, "own", "worker", func(g *v1alpha1.TokenGrant) {
-			g.Spec.ServiceAccount.ClientSecretRef = nil
+			g.Spec.ServiceAccount.ClientSecret = nil
 			g.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{ServiceAccountName: name, Audience: tt.audience}
 		}))
 		s.eventually(name+" is sent", func() (bool, string) { return len(s.assertions()) > before, "" })

@@ -45,7 +45,7 @@ func newTenants(t *testing.T) *tenants {
 	w.create(theirs)
 	s.shared = &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.namespace}}
 	s.shared.Spec.URL = v1alpha1.HTTPURL(s.good.URL)
-	s.shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "agent"}}
+	s.shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "agent"}}}
 	s.shared.Spec.Allow = []v1alpha1.AllowRule{{Namespaces: []v1alpha1.NamespaceName{v1alpha1.NamespaceName(victim)}, Audiences: []v1alpha1.Audience{"nextcloud"}, Scopes: []v1alpha1.Scope{"openid"}}}
 	w.create(s.shared)
 	t.Cleanup(func() { _ = cluster.admin.Delete(cleanupContext(), s.shared) })
@@ -63,14 +63,14 @@ func TestTenantUsesWhatIsNotTheirs(t *testing.T) {
 		Spec:       v1alpha1.TokenIssuerSpec{URL: v1alpha1.HTTPURL(s.evil.URL), CARef: &v1alpha1.CARef{Name: "ca"}},
 	})
 	secret := func(name string) func(*v1alpha1.TokenGrant) {
-		return func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecretRef.Name = name }
+		return func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = name }
 	}
 	issuer := func(name string) func(*v1alpha1.TokenGrant) {
 		return func(g *v1alpha1.TokenGrant) { g.Spec.IssuerRef.Name = name }
 	}
 	token := func(account string) func(*v1alpha1.TokenGrant) {
 		return func(g *v1alpha1.TokenGrant) {
-			g.Spec.ServiceAccount.ClientSecretRef, g.Spec.ServiceAccount.KubernetesToken = nil, &v1alpha1.KubernetesToken{ServiceAccountName: account}
+			g.Spec.ServiceAccount.ClientSecret, g.Spec.ServiceAccount.KubernetesToken = nil, &v1alpha1.KubernetesToken{ServiceAccountName: account}
 		}
 	}
 	shared := func(change func(*v1alpha1.TokenGrant)) func(*v1alpha1.TokenGrant) {
@@ -127,10 +127,10 @@ func TestTenantBeyondTheRules(t *testing.T) {
 		change func(*v1alpha1.TokenGrant)
 		says   string
 	}{
-		"another audience":           {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audience = []v1alpha1.Audience{"realm-management"} }, `for audience "realm-management"`},
-		"one audience more":          {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audience = []v1alpha1.Audience{"nextcloud", "account"} }, `"account"`},
-		"the audience in capitals":   {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audience = []v1alpha1.Audience{"Nextcloud"} }, `"Nextcloud"`},
-		"the wildcard as audience":   {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audience = []v1alpha1.Audience{"*"} }, `audience "*"`},
+		"another audience":           {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audiences = []v1alpha1.Audience{"realm-management"} }, `for audience "realm-management"`},
+		"one audience more":          {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audiences = []v1alpha1.Audience{"nextcloud", "account"} }, `"account"`},
+		"the audience in capitals":   {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audiences = []v1alpha1.Audience{"Nextcloud"} }, `"Nextcloud"`},
+		"the wildcard as audience":   {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Audiences = []v1alpha1.Audience{"*"} }, `audience "*"`},
 		"whatever audience there is": {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange = nil }, "every audience"},
 		"another scope":              {func(g *v1alpha1.TokenGrant) { g.Spec.Scopes = []v1alpha1.Scope{"openid", "roles"} }, `scope "roles"`},
 		"another scope to exchange":  {func(g *v1alpha1.TokenGrant) { g.Spec.Exchange.Scopes = []v1alpha1.Scope{"offline_access"} }, `scope "offline_access"`},
@@ -180,7 +180,8 @@ func TestTenantOverwritesASecret(t *testing.T) {
 				t.Fatal(err)
 			}
 			g := w.grantFor("thief-of-"+at.secret, s.shared.Name, "worker", func(g *v1alpha1.TokenGrant) {
-				g.Namespace, g.Spec.IssuerRef.Kind, g.Spec.Secret.Name = at.namespace, "ClusterTokenIssuer", at.secret
+				g.Namespace, g.Spec.IssuerRef.Kind = at.namespace, "ClusterTokenIssuer"
+				g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: at.secret}}
 			})
 			w.create(g)
 			contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict), at.secret, "left untouched")

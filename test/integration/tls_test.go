@@ -101,7 +101,7 @@ func (w *world) issuerTrusting(url string, certificate []byte) {
 // certified describes a grant whose client authenticates with the certificate in the Secret "certificate".
 func (w *world) certified(clientID string) *v1alpha1.TokenGrant {
 	return w.grantFor("g", "kc", clientID, func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, TLS: &v1alpha1.TLSClient{SecretRef: v1alpha1.CertificateRef{Name: "certificate"}}}
+		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, Certificate: &v1alpha1.ClientCertificate{SecretRef: v1alpha1.SecretRef{Name: "certificate"}}}
 	})
 }
 

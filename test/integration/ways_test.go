@@ -75,7 +75,7 @@ func TestKeycloakPrivateKeyJWT(t *testing.T) {
 			credential := w.secret("key", map[string]string{"tls.key": first})
 			g := w.grantFor("g", "kc", clientID, func(g *v1alpha1.TokenGrant) {
 				g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, PrivateKeyJWT: &v1alpha1.PrivateKeyJWT{
-					SecretRef: v1alpha1.PrivateKeyRef{Name: "key"}, Algorithm: algorithm, KeyID: "first",
+					SecretRef: v1alpha1.SecretKeyRef{Name: "key"}, Algorithm: algorithm, KeyID: "first",
 				}}
 			})
 			w.create(g)
@@ -108,7 +108,7 @@ func TestKeycloakKubernetesToken(t *testing.T) {
 	_, cloud := nextcloudFor(t, issuer)
 	g := w.grantFor("g", "kc", clientID, func(g *v1alpha1.TokenGrant) {
 		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, KubernetesToken: &v1alpha1.KubernetesToken{ServiceAccountName: "sync"}}
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)}}
 	})
 	w.create(g)
 	contains(t, w.await(g, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing), `ServiceAccount "sync" not found`)
@@ -119,7 +119,7 @@ func TestKeycloakKubernetesToken(t *testing.T) {
 		a.Annotations = map[string]string{v1alpha1.AllowTokenRequestAnnotation: "true"}
 	})
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
-	w.await(g, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
+	w.await(g, v1alpha1.ConditionCheckPassed, metav1.ConditionTrue, v1alpha1.ReasonNextcloudAccepted)
 	if claims := claimsIn(t, w.published(g)); claims["aud"] != "nextcloud" || claims["azp"] != clientID {
 		t.Errorf("aud = %v, azp = %v", claims["aud"], claims["azp"])
 	}
@@ -144,8 +144,8 @@ func TestKeycloakSubjectTokenOfAUser(t *testing.T) {
 	allowPasswordGrant(t, clientID)
 	held := w.secret("alice", map[string]string{"access_token": userToken(t, issuer, clientID, "agent-secret")})
 	g := w.grantFor("g", "kc", clientID, func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientSecretRef.Name = "credential"
-		g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.TokenSecretRef{Name: "alice"}}
+		g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = "credential"
+		g.Spec.Subject = &v1alpha1.Subject{TokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 	})
 	w.create(g)
 	w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)

@@ -146,11 +146,11 @@ func credential(name, value string) *corev1.Secret {
 func grantOf(name, issuerName, nextcloud string) *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	g.Spec.IssuerRef.Name = issuerName
-	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: name, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: name + "-client"}}
-	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: name, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: name + "-client"}}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 	if nextcloud != "" {
-		g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(nextcloud)}
-		g.Spec.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
+		g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(nextcloud)}}
+		g.Spec.Check.Nextcloud.Expect.NotInGroups = []v1alpha1.GroupName{"admin"}
 	}
 	return g
 }

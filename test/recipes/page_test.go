@@ -103,7 +103,7 @@ func decode(t *testing.T, name, manifest string) runtime.Object {
 // templates are those of the page's grant.
 func (p page) templates() map[string]string {
 	templates := map[string]string{}
-	for key, template := range p.grant.Spec.Secret.Data {
+	for key, template := range p.grant.SecretDelivery().Data {
 		templates[key] = string(template)
 	}
 	return templates

@@ -38,7 +38,7 @@ func TestTheProgramReadsWhatTheGrantWrites(t *testing.T) {
 func TestAPodMountsTheSecretAsADirectory(t *testing.T) {
 	for _, name := range pages(t) {
 		p := open(t, name)
-		secret, mounted := p.grant.Spec.Secret.Name, false
+		secret, mounted := p.grant.SecretDelivery().Name, false
 		if secret == p.grant.Name || secret == "" {
 			t.Errorf("%s: the Secret has the name of the grant: a reader cannot tell them apart", name)
 		}

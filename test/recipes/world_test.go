@@ -126,7 +126,7 @@ func (w *world) mount(p page) *volume {
 	w.t.Helper()
 	v := &volume{w: w, page: p, dir: w.t.TempDir()}
 	v.refresh()
-	for key := range p.grant.Spec.Secret.Data {
+	for key := range p.grant.SecretDelivery().Data {
 		if err := os.Symlink(filepath.Join("..data", key), filepath.Join(v.dir, key)); err != nil {
 			w.t.Fatal(err)
 		}

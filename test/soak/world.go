@@ -83,8 +83,8 @@ func (w *world) grants(ctx context.Context, n int) error {
 	for i := range n {
 		g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("grant-%04d", i)}}
 		g.Spec.IssuerRef.Name = issuer.Name
-		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}}
-		g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}}
+		g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 		objects = append(objects, g)
 	}
 	for _, o := range objects {

@@ -44,7 +44,7 @@ var accounts = []attempt{
 // asAccount authenticates by a ServiceAccount's token.
 func asAccount(name, audience string) func(*v1alpha1.TokenGrant) {
 	return func(g *v1alpha1.TokenGrant) {
-		g.Spec.ServiceAccount.ClientSecretRef = nil
+		g.Spec.ServiceAccount.ClientSecret = nil
 		g.Spec.ServiceAccount.KubernetesToken = &v1alpha1.KubernetesToken{ServiceAccountName: name, Audience: audience}
 	}
 }

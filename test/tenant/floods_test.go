@@ -121,7 +121,7 @@ func useSharedAs(g *v1alpha1.TokenGrant) {
 
 // checked has a token checked at the victims' Nextcloud, by whoever owns it.
 func (w *world) checked(g *v1alpha1.TokenGrant) {
-	g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(w.cloudURL)}
+	g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(w.cloudURL)}}
 }
 
 // flood makes grants at the tenant's issuer, which answers like this, and looks at the others.

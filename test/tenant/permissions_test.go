@@ -53,7 +53,7 @@ var permissions = []attempt{
 	{"name a namespace in a reference", func(w *world) (string, string) {
 		g := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
 			"issuerRef":      map[string]any{"name": "kc", "namespace": apps},
-			"serviceAccount": map[string]any{"clientID": "worker", "clientSecretRef": map[string]any{"name": "worker", "namespace": apps}},
+			"serviceAccount": map[string]any{"clientID": "worker", "clientSecret": map[string]any{"secretRef": map[string]any{"name": "worker", "namespace": apps}}},
 		}}}
 		g.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("TokenGrant"))
 		g.SetNamespace(own)
@@ -62,13 +62,13 @@ var permissions = []attempt{
 	}},
 	{"have the Secret labelled as another program's", func(w *world) (string, string) {
 		return refused(w.tenant.Create(w.t.Context(), grantOf(own, "labels", "own", func(g *v1alpha1.TokenGrant) {
-			g.Spec.Secret.Labels = map[string]v1alpha1.LabelValue{"app.kubernetes.io/managed-by": "Helm"}
+			g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Labels: map[string]v1alpha1.LabelValue{"app.kubernetes.io/managed-by": "Helm"}}}
 		})))
 	}},
 	{"write templates that loop for ever", func(w *world) (string, string) {
 		w.issuer("own", w.evil.URL)
 		return w.withheld(grantOf(own, "loops", "own", func(g *v1alpha1.TokenGrant) {
-			g.Spec.Secret.Data = map[string]v1alpha1.DataTemplate{"x": `{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`}
-		}), v1alpha1.ReasonInvalidSpec, "spec.secret.data")
+			g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Data: map[string]v1alpha1.DataTemplate{"x": `{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`}}}
+		}), v1alpha1.ReasonInvalidSpec, "spec.delivery.secret.data")
 	}},
 }

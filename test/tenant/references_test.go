@@ -9,7 +9,7 @@ import (
 )
 
 func useSecret(name string) func(*v1alpha1.TokenGrant) {
-	return func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecretRef.Name = name }
+	return func(g *v1alpha1.TokenGrant) { g.Spec.ServiceAccount.ClientSecret.SecretRef.Name = name }
 }
 
 // useShared names the platform's issuer, and its client.
@@ -48,7 +48,9 @@ var references = []attempt{
 	}},
 	{"write over a Secret of another application", func(w *world) (string, string) {
 		w.issuer("own", w.evil.URL)
-		return w.withheld(grantOf(own, "over", "own", func(g *v1alpha1.TokenGrant) { g.Spec.Secret.Name = "database" }), v1alpha1.ReasonSecretConflict, "left untouched")
+		return w.withheld(grantOf(own, "over", "own", func(g *v1alpha1.TokenGrant) {
+			g.Spec.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{Name: "database"}}
+		}), v1alpha1.ReasonSecretConflict, "left untouched")
 	}},
 	{"make the operator ask the cloud's metadata service", func(w *world) (got, harm string) {
 		for _, host := range []string{"169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[::169.254.169.254]", "[fe80::1%25lo]"} {

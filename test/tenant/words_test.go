@@ -62,7 +62,7 @@ var words = []attempt{
 		i := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: own, Name: "bytes"}}
 		i.Spec.URL = "https://id.example.com%ff%fe/realms/x"
 		g := grantOf(own, "bytes", "own", func(g *v1alpha1.TokenGrant) {
-			g.Spec.Nextcloud = &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com%ff"}
+			g.Spec.Check = &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: "https://cloud.example.com%ff"}}
 		})
 		got, harm = refused(w.tenant.Create(w.t.Context(), i))
 		if harm == "" {

@@ -189,7 +189,7 @@ func (w *world) buildPlugin(ctx context.Context) error {
 func (w *world) furnish(ctx context.Context) error {
 	shared := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "shared"}}
 	shared.Spec.URL = v1alpha1.HTTPURL(w.good.URL)
-	shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "agent"}}
+	shared.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "agent", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "agent"}}}
 	shared.Spec.Allow = []v1alpha1.AllowRule{{Namespaces: []v1alpha1.NamespaceName{apps}, Audiences: []v1alpha1.Audience{"nextcloud"}, Scopes: []v1alpha1.Scope{"openid"}}}
 	theirs := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: apps, Name: "kc"}}
 	theirs.Spec.URL = v1alpha1.HTTPURL(w.good.URL)
@@ -224,8 +224,8 @@ func secretOf(namespace, name string, data ...string) *corev1.Secret {
 func grantOf(namespace, name, issuer string, change ...func(*v1alpha1.TokenGrant)) *v1alpha1.TokenGrant {
 	g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	g.Spec.IssuerRef.Name = issuer
-	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecretRef: &v1alpha1.ClientSecretRef{Name: "worker"}}
-	g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+	g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: "worker", ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: "worker"}}}
+	g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 	for _, f := range change {
 		f(g)
 	}
@@ -234,15 +234,15 @@ func grantOf(namespace, name, issuer string, change ...func(*v1alpha1.TokenGrant
 
 // offline makes it one of alice's session.
 func offline(g *v1alpha1.TokenGrant) *v1alpha1.TokenGrant {
-	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+	g.Spec.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 	return g
 }
 
 // appPassword makes it one of an app password.
 func appPassword(g *v1alpha1.TokenGrant, cloud string) *v1alpha1.TokenGrant {
 	g.Spec = v1alpha1.TokenGrantSpec{
-		AppPassword: &v1alpha1.AppPassword{LoginSecretRef: v1alpha1.LoginSecretRef{Name: "login"}},
-		Nextcloud:   &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)},
+		AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: v1alpha1.HTTPURL(cloud)}, From: v1alpha1.AppPasswordSource{LoginSecretRef: &v1alpha1.SecretRef{Name: "login"}}},
+		Check:       &v1alpha1.Check{Nextcloud: &v1alpha1.NextcloudCheck{URL: v1alpha1.HTTPURL(cloud)}},
 	}
 	return g
 }

@@ -40,20 +40,22 @@ func (c *cluster) describe() {
 	grant := func(name, clientID, secretName string, change func(*v1alpha1.TokenGrantSpec)) {
 		g := &v1alpha1.TokenGrant{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 		g.Spec.IssuerRef.Name = "keycloak"
-		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecretRef: &v1alpha1.ClientSecretRef{Name: secretName}}
-		g.Spec.Exchange = &v1alpha1.Exchange{Audience: []v1alpha1.Audience{"nextcloud"}}
+		g.Spec.ServiceAccount = &v1alpha1.ServiceAccount{ClientID: clientID, ClientSecret: &v1alpha1.ClientSecret{SecretRef: v1alpha1.SecretKeyRef{Name: secretName}}}
+		g.Spec.Exchange = &v1alpha1.Exchange{Audiences: []v1alpha1.Audience{"nextcloud"}}
 		change(&g.Spec)
 		c.create(g)
 	}
 	grant("plain", "worker", "worker", func(*v1alpha1.TokenGrantSpec) {})
 	grant("brief", "brief", "brief-client", func(*v1alpha1.TokenGrantSpec) {})
 	grant("templated", "worker", "worker", func(s *v1alpha1.TokenGrantSpec) {
-		s.Secret.Labels = map[string]v1alpha1.LabelValue{"team": "a"}
-		s.Secret.Data = map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{ .AccessToken }}", "subject": "{{ .Claims.sub }}"}
+		s.Delivery = &v1alpha1.Delivery{Secret: &v1alpha1.SecretDelivery{
+			Labels: map[string]v1alpha1.LabelValue{"team": "a"},
+			Data:   map[string]v1alpha1.DataTemplate{"header": "Authorization: Bearer {{ .AccessToken }}", "subject": "{{ .Claims.sub }}"},
+		}}
 	})
 	grant("session", "worker", "worker", func(s *v1alpha1.TokenGrantSpec) {
 		s.Exchange = nil
-		s.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.OfflineTokenSecretRef{Name: "alice"}}
+		s.Subject = &v1alpha1.Subject{OfflineTokenSecretRef: &v1alpha1.SecretKeyRef{Name: "alice"}}
 	})
 }
 

@@ -2,10 +2,44 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// NextcloudCheck asks Nextcloud who the token is, before it is published and at intervals after.
+// Check says which server must accept a token, and what a rejection means. Exactly one kind of server is set.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.nextcloud)",message="set nextcloud: the server that is asked"
+type Check struct {
+	// policy Enforce keeps a token that the server rejects out of the Secret; Warn publishes it and says so.
+	// A server that does not answer never blocks. Default: Enforce.
+	// +optional
+	// +kubebuilder:validation:Enum=Enforce;Warn
+	Policy CheckPolicy `json:"policy,omitempty"`
+
+	// interval is how often an unchanged identity is asked about again: between 10s and 24h. The first token always is.
+	// Default: 10m.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h, such as 10m; there is no unit for days: write 24h"
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// nextcloud asks a Nextcloud who the token is.
+	// +optional
+	Nextcloud *NextcloudCheck `json:"nextcloud,omitempty"`
+}
+
+// NextcloudServer says where a Nextcloud is.
+type NextcloudServer struct {
+	// url of the Nextcloud, without /index.php or /ocs.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="!self.matches('/(index[.]php|ocs|remote[.]php)(/|$)')",message="must be the address of the Nextcloud itself, such as https://cloud.example.com: remove /index.php, /ocs or /remote.php and what follows"
+	URL HTTPURL `json:"url"`
+
+	// caRef names the certificate authorities (PEM) that signed the server's certificate, besides those of the system.
+	// +optional
+	CARef *CARef `json:"caRef,omitempty"`
+}
+
+// NextcloudCheck asks a Nextcloud who the token is, before it is published and at intervals after.
 type NextcloudCheck struct {
 	// url of the Nextcloud, without /index.php or /ocs.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!self.matches('/(index[.]php|ocs|remote[.]php)(/|$)')",message="must be the address of the Nextcloud itself, such as https://cloud.example.com: remove /index.php, /ocs or /remote.php and what follows"
 	URL HTTPURL `json:"url"`
 
 	// caRef names the certificate authorities (PEM) that signed the server's certificate, besides those of the system.
@@ -14,7 +48,6 @@ type NextcloudCheck struct {
 
 	// expect says who the token must be.
 	// +optional
-	// +kubebuilder:default={}
 	Expect NextcloudExpect `json:"expect,omitempty"`
 
 	// paths that the user must have access to, found out by WebDAV; nothing is written.
@@ -23,19 +56,6 @@ type NextcloudCheck struct {
 	// +listMapKey=path
 	// +kubebuilder:validation:MaxItems=16
 	Paths []NextcloudPath `json:"paths,omitempty"`
-
-	// interval is how often an unchanged identity is asked about again: between 10s and 24h. The first token always is.
-	// +optional
-	// +kubebuilder:default="10m0s"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="interval must be between 10s and 24h"
-	Interval *metav1.Duration `json:"interval,omitempty"`
-
-	// policy Enforce keeps a token that Nextcloud rejects out of the Secret; Warn publishes it and says so.
-	// A Nextcloud that does not answer never blocks.
-	// +optional
-	// +kubebuilder:default=Enforce
-	// +kubebuilder:validation:Enum=Enforce;Warn
-	Policy CheckPolicy `json:"policy,omitempty"`
 }
 
 // NextcloudPath is a folder or a file, and the access that the user must have to it.
@@ -48,9 +68,8 @@ type NextcloudPath struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains('\\\\') && !self.matches('[[:cntrl:]]')",message="path must have no empty names, backslashes and control characters in it"
 	Path string `json:"path"`
 	// access Read is to list the folder or get the file; Write is to create in the folder or change the file, and does
-	// not include Read.
+	// not include Read. Default: Read.
 	// +optional
-	// +kubebuilder:default=Read
 	// +kubebuilder:validation:Enum=Read;Write
 	Access PathAccess `json:"access,omitempty"`
 }
@@ -66,6 +85,8 @@ const (
 )
 
 // NextcloudExpect says who the token must be at Nextcloud.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.groups) || !(has(self.notInGroups) ? self.groups.exists(g, g in self.notInGroups) : 'admin' in self.groups)",message="a user cannot be in a group of notInGroups, which is [admin] by default: remove the group from one of both",fieldPath=".groups"
 type NextcloudExpect struct {
 	// user is the exact user ID; any user when empty.
 	// +optional
@@ -73,15 +94,14 @@ type NextcloudExpect struct {
 	User string `json:"user,omitempty"`
 	// groups the user must be in, all of them.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Groups []GroupName `json:"groups,omitempty"`
-	// notInGroups the user must not be in any of; [admin] unless set. Set [] to accept an administrator.
+	// notInGroups the user must not be in any of. Default: [admin]; set [] to accept an administrator.
 	// +optional
-	// +listType=set
-	// +kubebuilder:default={"admin"}
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	NotInGroups []GroupName `json:"notInGroups"`
+	NotInGroups []GroupName `json:"notInGroups,omitzero"`
 }
 
 // GroupName is the ID of a Nextcloud group.
@@ -90,7 +110,7 @@ type NextcloudExpect struct {
 // +kubebuilder:validation:MaxLength=255
 type GroupName string
 
-// CheckPolicy says what a rejection by Nextcloud means.
+// CheckPolicy says what a rejection means.
 type CheckPolicy string
 
 const (
