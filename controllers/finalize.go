@@ -152,5 +152,9 @@ func (r *GrantReconciler) ending(grant *v1alpha1.TokenGrant) *gathered {
 func (r *GrantReconciler) patchFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant, change func(client.Object, string) bool) error {
 	before := grant.DeepCopy()
 	change(grant, v1alpha1.RevokeFinalizer)
-	return r.Patch(ctx, grant, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if err := r.Patch(ctx, grant, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	grant.Default() // The answer has none.
+	return nil
 }

@@ -87,11 +87,11 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
+	grant.Default()
 	again, err := r.ensureFinalizer(ctx, &grant)
 	if err != nil {
 		return conflicting(err)
 	}
-	grant.Default() // After the patch of the finalizer, whose answer has none.
 	before := grant.DeepCopy()
 	if past.unsaved != nil {
 		// The cache does not know yet what the last reconcile found out.
