@@ -55,13 +55,23 @@ func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace
 	}
 	selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
 	if err != nil {
-		return false, failf(v1alpha1.ReasonInvalidSpec, "spec.allow has a namespaceSelector that is not valid: %v", err)
+		return false, nil // The status of the issuer names the rule. The other rules still count.
 	}
 	m, err := i.References.meta(ctx, kindNamespace, types.NamespacedName{Name: namespace})
 	if err != nil || m == nil {
 		return false, err
 	}
 	return selector.Matches(labels.Set(m.Labels)), nil
+}
+
+// invalidRule names the first rule whose selector cannot be read: the schema does not check it.
+func invalidRule(view issuerView) *failure {
+	for n, rule := range view.allow {
+		if _, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector); err != nil {
+			return failf(v1alpha1.ReasonInvalidSpec, "spec.allow[%d].namespaceSelector: %v: correct it; the rule admits no namespace until then", n, err)
+		}
+	}
+	return nil
 }
 
 // demanded names what a grant asks for.

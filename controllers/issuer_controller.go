@@ -86,10 +86,15 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if provider != nil && failed == nil {
 		failed = useless(provider)
 	}
+	if failed == nil {
+		failed = invalidRule(view)
+	}
 	observe(view, now, provider, failed)
 	if !equality.Semantic.DeepEqual(r.Issuers.view(before).status, view.status) {
-		if err := r.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+		// The lock keeps the conditions of others: a merge patch replaces the whole list.
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := r.Status().Patch(ctx, object, patch); err != nil {
+			return conflicting(client.IgnoreNotFound(err))
 		}
 	}
 	return ctrl.Result{RequeueAfter: next(view, failed)}, nil

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -47,6 +48,8 @@ func (o outcome) apply(s *v1alpha1.TokenGrantStatus) {
 	o.applyToken(s)
 	o.applyCheck(s)
 	o.applyReady(s)
+	// What another version has written, and this one would never change again.
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(v1alpha1.GrantConditions, c.Type) })
 }
 
 func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {

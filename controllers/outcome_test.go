@@ -365,3 +365,13 @@ func TestSecondRunChangesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestConditionsOfOtherVersionsGo: nobody would change them again.
+func TestConditionsOfOtherVersionsGo(t *testing.T) {
+	s := v1alpha1.TokenGrantStatus{Conditions: []metav1.Condition{{Type: "OfANewerVersion", Status: metav1.ConditionTrue}}}
+	o := holding()
+	o.apply(&s)
+	if meta.FindStatusCondition(s.Conditions, "OfANewerVersion") != nil || !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady) {
+		t.Errorf("%v", s.Conditions)
+	}
+}

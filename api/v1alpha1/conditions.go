@@ -16,6 +16,9 @@ const (
 	ConditionStalled = "Stalled"
 )
 
+// GrantConditions are the types of a TokenGrant's conditions.
+var GrantConditions = []string{ConditionReady, ConditionCheckPassed, ConditionLifetimeSufficient, ConditionReconciling, ConditionStalled}
+
 // Reason says why a condition has its status. docs/reasons.md has an anchor with cause and cure for each.
 type Reason = string
 
