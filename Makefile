@@ -26,8 +26,8 @@ help: ## List the targets
 ##@ Code
 
 .PHONY: generate
-generate: tools ## Write the deepcopy code of api/
-	$(TOOLS)/controller-gen object paths=./api/...
+generate: tools ## Write the deepcopy code of api/, and its apply configurations
+	$(TOOLS)/controller-gen object applyconfiguration paths=./api/...
 
 .PHONY: manifests
 manifests: tools ## Write the CRDs, the permissions and the chart's README from the code and values.yaml
@@ -42,13 +42,16 @@ fmt: tools ## Format the code
 .PHONY: lint
 lint: tools ## Run golangci-lint
 	$(TOOLS)/golangci-lint run --allow-parallel-runners --build-tags=integration
+	cd api && $(TOOLS)/golangci-lint run --allow-parallel-runners
 
 .PHONY: vet
 vet: ## Run go vet
 	go vet -tags=integration ./...
+	cd api && go vet ./...
 
 .PHONY: tidy
-tidy: ## Tidy go.mod
+tidy: ## Tidy go.mod, and that of the API
+	cd api && go mod tidy
 	go mod tidy
 
 # Compares with the state before, not with the last commit, so that it can be run before a commit, too.
@@ -69,7 +72,7 @@ verify: ## Check that generating, formatting and tidying change nothing, then li
 SUPPLY = $(CACHE)/supply/$(shell { cat hack/supply/go.mod hack/supply/go.sum hack/supply/*/*.go; go env GOVERSION; } | git hash-object --stdin | cut -c1-16)
 
 .PHONY: supply
-supply: vulncheck lint-api licences-check ## Check that modules are unchanged, of allowed licences and without known vulnerabilities; and the API's conventions
+supply: vulncheck lint-api apidiff licences-check ## Check that modules are unchanged, of allowed licences and without known vulnerabilities; and the API's conventions
 	@go mod verify || { echo "make supply: a module is not what go.sum says: go clean -modcache, and look where it came from" >&2; exit 1; }
 
 # The database may be another one, GOVULNDB, also file:///…; REQUIRE=1 makes it an error that it cannot be read.
@@ -86,7 +89,13 @@ vulncheck: $(SUPPLY)/complete ## Look for known vulnerabilities in what is calle
 
 .PHONY: lint-api
 lint-api: $(SUPPLY)/complete ## Check the types of the API against the conventions of Kubernetes
-	$(SUPPLY)/apilint -test=false ./api/...
+	cd api && $(SUPPLY)/apilint -test=false ./...
+
+# The last tag, or another commit: BASE=COMMIT.
+BASE ?=
+.PHONY: apidiff
+apidiff: $(SUPPLY)/complete ## Check that the CRDs and the Go API break nothing that works with the last tag
+	@hack/apidiff.sh $(SUPPLY) $(BASE)
 
 .PHONY: licences
 licences: $(SUPPLY)/complete ## Write docs/licences.md; a licence that is not allowed is an error
@@ -98,7 +107,7 @@ licences-check: $(SUPPLY)/complete
 	@$(SUPPLY)/licences ./cmd/... | diff docs/licences.md - || { echo "docs/licences.md is not up to date: run make licences" >&2; exit 1; }
 
 $(CACHE)/supply/%/complete:
-	@echo "building govulncheck, apilint and licences from hack/supply (half a minute, once)"
+	@echo "building govulncheck, crdify, apidiff, apilint and licences from hack/supply (a minute, once)"
 	cd hack/supply && GOBIN=$(CACHE)/supply/$* GOWORK=off CGO_ENABLED=0 go install -mod=readonly -trimpath tool ./apilint ./licences
 	touch $@
 

@@ -6,6 +6,8 @@
 //
 // +kubebuilder:object:generate=true
 // +groupName=tokengrant.dev
+// +kubebuilder:ac:generate=true
+// +kubebuilder:ac:output:package="../../applyconfiguration"
 package v1alpha1
 
 import (
@@ -16,6 +18,9 @@ import (
 
 // GroupVersion is the group and version of all kinds of this package.
 var GroupVersion = schema.GroupVersion{Group: "tokengrant.dev", Version: "v1alpha1"}
+
+// SchemeGroupVersion is GroupVersion by the name that generated clients use.
+var SchemeGroupVersion = GroupVersion
 
 // AddToScheme registers the kinds of this package.
 var AddToScheme = schemeBuilder.AddToScheme

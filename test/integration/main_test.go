@@ -37,6 +37,8 @@ var cluster struct {
 	operator *rest.Config
 	// administrator may do everything.
 	administrator *rest.Config
+	// kubeconfig is the administrator's file.
+	kubeconfig string
 	// url is the API server's, which is the issuer of ServiceAccount tokens; caFile what signed its certificate.
 	url, caFile string
 }
@@ -85,7 +87,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 			}
 		}
 	}()
-	cluster.url, cluster.caFile, cluster.administrator = plane.URL, plane.CAFile, plane.Config
+	cluster.url, cluster.caFile, cluster.administrator, cluster.kubeconfig = plane.URL, plane.CAFile, plane.Config, plane.Kubeconfig
 	if cluster.admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: stack.Scheme()}); err != nil {
 		return 1, err
 	}

@@ -34,6 +34,9 @@ var read = map[string]string{
 	"github.com/davecgh/go-spew": "ISC",
 }
 
+// api is ours.
+const api = "github.com/tokengrant/tokengrant/api"
+
 // platforms are those of a release: a module may be part of one only.
 var platforms = []string{"linux/amd64", "darwin/arm64", "windows/amd64"}
 
@@ -100,7 +103,7 @@ func linked(packages []string) ([]module, error) {
 			} else if err != nil {
 				return nil, err
 			}
-			if p.Module != nil && !p.Module.Main {
+			if p.Module != nil && !p.Module.Main && p.Module.Path != api {
 				found[p.Module.Path] = *p.Module
 			}
 		}
