@@ -152,9 +152,9 @@ func (o outcome) applyReady(s *v1alpha1.TokenGrantStatus) {
 	o.set(s, v1alpha1.ConditionReady, status, reason, message)
 	kind := ""
 	switch {
-	case status == metav1.ConditionTrue || o.grant.Spec.Suspend:
-	case o.needsSomebody(s, reason):
-		kind = v1alpha1.ConditionStalled
+	case status == metav1.ConditionTrue:
+	case o.grant.Spec.Suspend || o.needsSomebody(s, reason):
+		kind = v1alpha1.ConditionStalled // A suspended grant waits for the end of spec.suspend.
 	default:
 		kind = v1alpha1.ConditionReconciling
 	}

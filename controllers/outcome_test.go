@@ -178,12 +178,13 @@ func TestConditions(t *testing.T) {
 		}), and(holding(), func(o *outcome) { o.verdict = verdict(nextcloud.Accepted, "") })}, []string{accepted, enough, ready}},
 
 		{"suspended with a good token", []outcome{minted, and(holding(), suspended)}, []string{accepted, enough, "Ready=True Suspended"}},
-		{"suspended with an expired token: nobody works on it, nothing is stuck", []outcome{minted, and(expired, suspended)}, []string{accepted, enough, "Ready=False Suspended"}},
-		{"suspended without a token", []outcome{and(empty(), suspended)}, []string{"Ready=False Suspended"}},
+		{"suspended with an expired token is for somebody to end", []outcome{minted, and(expired, suspended)}, []string{accepted, enough, "Ready=False Suspended", "Stalled=True Suspended"}},
+		{"suspended without a token", []outcome{and(empty(), suspended)}, []string{"Ready=False Suspended", "Stalled=True Suspended"}},
+		{"suspended no more", []outcome{and(empty(), suspended), minted}, []string{accepted, enough, ready}},
 		{"suspended with a rejected token: the rejection weighs more", []outcome{and(holding(), func(o *outcome) {
 			suspended(o)
 			o.verdict = verdict(nextcloud.Rejected, v1alpha1.ReasonNextcloudRejected)
-		})}, []string{"CheckPassed=False NextcloudRejected", enough, "Ready=False NextcloudRejected"}},
+		})}, []string{"CheckPassed=False NextcloudRejected", enough, "Ready=False NextcloudRejected", "Stalled=True NextcloudRejected"}},
 
 		{"a token too short to reach a volume is a warning", []outcome{and(minted, func(o *outcome) { o.record = recordOf(time.Minute) })}, []string{accepted, "LifetimeSufficient=False TokenLifetimeTooShort", ready}},
 	} {
