@@ -128,7 +128,7 @@ test-race: ## Run the tests of code with goroutines with the race detector
 # One package after the other: they share two cores with the servers they start.
 .PHONY: test-integration
 test-integration: servers ## Run the tests on a real API server, every pinned Keycloak, Prometheus and Chromium
-	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/chart ./test/flood ./test/keycloak ./test/integration ./test/observe ./test/recipes ./test/upgrade
+	go test -count=1 -p=1 -timeout=30m -tags=integration $(TESTFLAGS) ./hack/stack ./test/apiserver ./test/chart ./test/flood ./test/keycloak ./test/integration ./test/observe ./test/recipes ./test/upgrade
 	for version in $(wordlist 2,9,$(KEYCLOAK_VERSIONS)); do \
 		KEYCLOAK_VERSION=$$version go test -count=1 -p=1 -timeout=30m -tags=integration -run='^TestKeycloak' $(TESTFLAGS) ./test/keycloak ./test/integration; \
 	done
