@@ -13,12 +13,17 @@ import (
 
 // older is the version that this one is tested against: its name, and its commit. A release moves both to its tag.
 const (
-	older       = "v0.1.0-pre.2"
-	olderCommit = "476d1f4"
+	older       = "v0.1.0-pre.3"
+	olderCommit = "22763dc"
 )
 
-// unbound is an even older version. Its sessions name no grant.
-const unbound = "v0.1.0-pre"
+// Even older versions, of which only the form of sessions is tested.
+const (
+	// underived sealed sessions under the key of the file itself.
+	underived = "v0.1.0-pre.2"
+	// unbound sealed sessions that name no grant.
+	unbound = "v0.1.0-pre"
+)
 
 var record = flag.Bool("record", false, "write testdata, with the older version")
 
