@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -46,7 +47,10 @@ func TestTenantGetsNoTokenForTheAPIServer(t *testing.T) {
 			s.create(g)
 		}
 		for _, g := range []*v1alpha1.TokenGrant{own, subject} {
-			s.eventually(g.Name+" is decided", func() (bool, string) { return s.condition(g) != "", "" })
+			s.eventually(g.Name+" is decided", func() (bool, string) {
+				c := s.condition(g)
+				return c != "" && !strings.HasPrefix(c, v1alpha1.ReasonPending), c
+			})
 			contains(t, s.condition(g), v1alpha1.ReasonNotAllowed, tt.says)
 		}
 	}
