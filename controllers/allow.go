@@ -55,7 +55,7 @@ func (i *Issuers) admits(ctx context.Context, rule v1alpha1.AllowRule, namespace
 	}
 	selector, err := metav1.LabelSelectorAsSelector(rule.NamespaceSelector)
 	if err != nil {
-		return false, nil // The status of the issuer names the rule. The other rules still count.
+		return false, nil //nolint:nilerr // The status of the issuer names the rule. The other rules still count.
 	}
 	m, err := i.References.meta(ctx, kindNamespace, types.NamespacedName{Name: namespace})
 	if err != nil || m == nil {
