@@ -81,9 +81,9 @@ func TestOperatorOfSomeNamespaces(t *testing.T) {
 	var grant v1alpha1.TokenGrant
 	eventually(t, func() bool {
 		err := c.get("apps", "notes", &grant)
-		return err == nil && len(grant.Status.Conditions) > 0 && c.get("", "silent", issuer) == nil && len(issuer.Status.Conditions) > 0
+		return err == nil && grant.Status.ObservedGeneration > 0 && c.get("", "silent", issuer) == nil && issuer.Status.ObservedGeneration > 0
 	})
-	if err := c.get("batch", "notes", &grant); err != nil || len(grant.Status.Conditions) > 0 {
+	if err := c.get("batch", "notes", &grant); err != nil || grant.Status.ObservedGeneration > 0 {
 		t.Errorf("a namespace that is not watched: %v, %+v", err, grant.Status.Conditions)
 	}
 	operator.stop(t)
@@ -100,7 +100,7 @@ func TestOperatorWithoutClusterIssuers(t *testing.T) {
 			grant.Spec.IssuerRef = v1alpha1.IssuerRef{Kind: "ClusterTokenIssuer", Name: "any"}
 			c.create(grant)
 			eventually(t, func() bool {
-				return c.get("apps", "shared", grant) == nil && len(grant.Status.Conditions) > 0
+				return c.get("apps", "shared", grant) == nil && grant.Status.ObservedGeneration > 0
 			})
 			ready := meta.FindStatusCondition(grant.Status.Conditions, v1alpha1.ConditionReady)
 			if ready == nil || ready.Reason != v1alpha1.ReasonIssuerNotFound || !strings.Contains(ready.Message, "--cluster-issuers=false") {
