@@ -32,6 +32,9 @@ const (
 	ReasonSuspended Reason = "Suspended"
 	// ReasonInvalidSpec: the spec cannot work, and the message says which field.
 	ReasonInvalidSpec Reason = "InvalidSpec"
+	// ReasonFieldUnknown: the spec has a field that the running operator does not know, and the message says which. What is
+	// published stays, nothing new is minted.
+	ReasonFieldUnknown Reason = "FieldUnknown"
 	// ReasonDiscovered: the issuer's discovery document was read and is sound.
 	ReasonDiscovered Reason = "Discovered"
 
