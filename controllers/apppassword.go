@@ -90,7 +90,11 @@ func (g *gathered) loginContent() string {
 // accountLogin reads both halves of the login from one version of the Secret: a user with another's password would be
 // refused.
 func (r *GrantReconciler) accountLogin(ctx context.Context, g *gathered) (*accountLogin, error) {
-	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: g.grant.Spec.AppPassword.From.LoginSecretRef.Name}
+	ref := g.grant.Spec.AppPassword.From.LoginSecretRef
+	if ref == nil { // A later member of the union, of which not even managedFields tell.
+		return nil, failf(v1alpha1.ReasonFieldUnknown, "spec.appPassword.from has no login that this operator knows: upgrade the operator, or set loginSecretRef")
+	}
+	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}
 	meta, err := r.Issuers.References.meta(ctx, kindSecret, key)
 	if err != nil {
 		return nil, err

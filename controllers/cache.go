@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
+	"github.com/tokengrant/tokengrant/internal/skew"
 )
 
 // CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
@@ -27,13 +29,13 @@ func CacheOptions(namespaces []string) cache.Options {
 }
 
 // trimOwn leaves out of a grant or an issuer what is of no use here, and what users may make as large as they like. Both are
-// only ever patched, so that nothing is lost.
+// only ever patched, so that nothing is lost. Of managedFields the fields stay that this operator does not know.
 func trimOwn(object any) (any, error) {
 	o, ok := object.(client.Object)
 	if !ok {
 		return object, nil
 	}
-	o.SetManagedFields(nil)
+	o.SetManagedFields(skew.Kinds[kindOf(o)].Reduce(o.GetManagedFields()))
 	o.SetLabels(nil)
 	o.SetOwnerReferences(nil)
 	var kept map[string]string
@@ -44,6 +46,20 @@ func trimOwn(object any) (any, error) {
 	}
 	o.SetAnnotations(kept)
 	return object, nil
+}
+
+// kindOf names the kind of a grant or an issuer: typed objects of a cache do not say it.
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *v1alpha1.TokenGrant:
+		return kindTokenGrant
+	case *v1alpha1.TokenIssuer:
+		return kindTokenIssuer
+	case *v1alpha1.ClusterTokenIssuer:
+		return kindClusterTokenIssuer
+	default:
+		panic(fmt.Sprintf("%T is neither a grant nor an issuer", o))
+	}
 }
 
 const (

@@ -167,6 +167,9 @@ func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
 	if g.issuer, err = r.Issuers.resolve(ctx, g.grant.Namespace, g.grant.Spec.IssuerRef); err != nil {
 		return err
 	}
+	if err = r.Issuers.fields(ctx, g.issuer); err != nil {
+		return err
+	}
 	if err = g.issuer.ready(); err != nil {
 		return err
 	}

@@ -63,6 +63,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	object, of := r.New(), user{r.kind(), request.NamespacedName}
 	if err := r.Get(ctx, request.NamespacedName, object); err != nil {
 		r.Issuers.References.release(of)
+		r.Issuers.UnknownFields.forget(of)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	view := r.Issuers.view(object)
@@ -113,6 +114,9 @@ func (r *IssuerReconciler) pause(ctx context.Context, key types.NamespacedName) 
 
 // discover reads the document. It may be there while the last one who asked for a token got no answer.
 func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keycloak.Provider, error) {
+	if err := r.Issuers.fields(ctx, view); err != nil {
+		return nil, err
+	}
 	connection, err := r.Issuers.connect(ctx, view)
 	if err != nil {
 		return nil, err
@@ -199,10 +203,11 @@ func spread(view issuerView, by time.Duration) time.Duration {
 // SetupWithManager registers the reconciler for its kind, with watches on the Secrets and ConfigMaps of issuers.
 func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cache) error {
 	building := ctrl.NewControllerManagedBy(mgr).
-		For(r.New(), builder.WithPredicates(r.specChanged())).
+		For(r.New(), builder.WithPredicates(predicate.Or(r.specChanged(), fieldsChanged()))).
 		WatchesRawSource(metadataSource(metadata, kindSecret, r.issuersReferringTo)).
 		WatchesRawSource(metadataSource(metadata, kindConfigMap, r.issuersReferringTo)).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(r.Issuers.UnknownFields.wake(r.kind(), r.all)).
 		WithOptions(controller.Options{RateLimiter: backoff(), MaxConcurrentReconciles: discoveryLimits.Slots})
 	return r.Shards.complete(building, r, r.kind(), r.all)
 }

@@ -55,7 +55,9 @@ type Issuers struct {
 	AllowedHosts *httpclient.Hosts
 	UserAgent    string
 	Clock        clock.PassiveClock
-	recovery     *recovery
+	// UnknownFields may be nil: then only managedFields tell of them.
+	UnknownFields *unknownFields
+	recovery      *recovery
 }
 
 // resolve finds the issuer that a grant names.

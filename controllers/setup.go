@@ -23,6 +23,7 @@ import (
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
 	"github.com/tokengrant/tokengrant/internal/shard"
+	"github.com/tokengrant/tokengrant/internal/skew"
 )
 
 // Options say how the controllers work.
@@ -76,6 +77,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:             now,
 		recovery:          newRecovery(),
 	}
+	if issuers.UnknownFields, err = compareSchema(ctx, mgr, now); err != nil {
+		return err
+	}
 	var shards *Shards
 	if o.Shards != nil {
 		shards = &Shards{Holder: o.Shards}
@@ -112,6 +116,20 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue, Issuers: issuers})
+}
+
+// compareSchema compares the served schema with what this operator knows, at once and while it runs.
+func compareSchema(ctx context.Context, mgr ctrl.Manager, now clock.WithTicker) (*unknownFields, error) {
+	served, err := skew.NewServed(mgr.GetConfig(), now)
+	if err != nil {
+		return nil, fmt.Errorf("comparing the served schema: %w", err)
+	}
+	if err := served.Refresh(ctx); skew.Unreadable(err) {
+		ctrl.LoggerFrom(ctx).Info("Cannot read the served schema: bind system:discovery to the operator. Unknown fields in elements of lists are not found", "cause", err.Error())
+	} else if err != nil {
+		return nil, fmt.Errorf("comparing the served schema: %w", err)
+	}
+	return newUnknownFields(mgr.GetAPIReader(), served), mgr.Add(served)
 }
 
 // setupIssuers registers the controllers of both kinds of issuers, which share the slots of discoveries.

@@ -87,8 +87,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
-	grant.Default()
-	again, err := r.ensureFinalizer(ctx, &grant)
+	unknown, again, err := r.known(ctx, &grant)
 	if err != nil {
 		return conflicting(err)
 	}
@@ -98,7 +97,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		past.unsaved.grant = &grant
 		past.unsaved.apply(&grant.Status)
 	}
-	out, wait, err := r.reconcile(ctx, &grant)
+	out, wait, err := r.reconcileOrHold(ctx, &grant, unknown)
 	if !out.minted {
 		err = cmp.Or(err, ctx.Err()) // What failed while stopping is nobody's fault.
 	}
@@ -129,6 +128,7 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 func (r *GrantReconciler) forget(key types.NamespacedName) {
 	r.memory.forget(key)
 	r.Issuers.References.release(user{kindTokenGrant, key})
+	r.Issuers.UnknownFields.forget(user{kindTokenGrant, key})
 }
 
 // saveStatus writes the status, if it has changed, on the condition that it is the one that was read. A status that changes

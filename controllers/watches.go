@@ -49,6 +49,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 		WatchesRawSource(source.Channel(overdue, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.grants, handler.EnqueueRequestsFromMapFunc(r.grantsWaitingFor))).
 		WatchesRawSource(source.Channel(r.Issuers.recovery.tries, handler.EnqueueRequestsFromMapFunc(r.grantToTry))).
+		WatchesRawSource(r.Issuers.UnknownFields.wake(kindTokenGrant, r.all)).
 		WatchesRawSource(source.Func(r.keepQueue)).
 		WithOptions(o)
 	if r.Issuers.shared() {
@@ -174,9 +175,9 @@ func (r *GrantReconciler) grants(ctx context.Context, namespace client.InNamespa
 	return requests
 }
 
-// specOrRequest passes changes of the spec and of our annotation, not those of the status, which are our own.
+// specOrRequest passes changes of the spec, of our annotation and of the unknown fields, not those of the status, which are our own.
 func specOrRequest() predicate.Predicate {
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, fieldsChanged(), predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return e.ObjectOld.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RefreshRequestedAnnotation]
 	}})
 }
@@ -195,7 +196,7 @@ func (r *GrantReconciler) issuerEvents() handler.EventHandler {
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			before, after := r.ready(e.ObjectOld), r.ready(e.ObjectNew)
 			switch {
-			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration(), before != after && after.Status == metav1.ConditionTrue:
+			case e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration(), fieldsDiffer(e.ObjectOld, e.ObjectNew), before != after && after.Status == metav1.ConditionTrue:
 				all(ctx, e.ObjectNew, q)
 			case before != after:
 				addAll(q, leastLifeFirst(r.grantsUsing(ctx, e.ObjectNew, func(s *v1alpha1.TokenGrantStatus) bool {

@@ -85,7 +85,8 @@ func HandlingOf(reason v1alpha1.Reason) Handling {
 		v1alpha1.ReasonNextcloudUnreachable, v1alpha1.ReasonNextcloudMaintenance, v1alpha1.ReasonSecretNotWritten:
 		return Retry
 	case v1alpha1.ReasonPending, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady,
-		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialRejected, v1alpha1.ReasonSecretConflict:
+		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialRejected, v1alpha1.ReasonSecretConflict,
+		v1alpha1.ReasonFieldUnknown:
 		return Stalled
 	default:
 		return Refused
