@@ -57,7 +57,9 @@ type app struct {
 	connect func() (client.Client, error)
 	// apiAudiences is replaced in tests.
 	apiAudiences func(ctx context.Context) (cluster.APIAudiences, error)
-	started      bool
+	// unknownFields are those of the CRDs that this plugin does not know. It is replaced in tests.
+	unknownFields func(ctx context.Context) ([]string, error)
+	started       bool
 }
 
 func newApp() *app {
@@ -67,7 +69,7 @@ func newApp() *app {
 		style:     styleOf(os.Stdout, os.LookupEnv),
 		now:       time.Now,
 	}
-	a.connect, a.apiAudiences = a.dial, a.learnAPIAudiences
+	a.connect, a.apiAudiences, a.unknownFields = a.dial, a.learnAPIAudiences, a.compareCRDs
 	return a
 }
 
@@ -125,7 +127,7 @@ func (a *app) command() *cobra.Command {
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
-	root.AddCommand(a.statusCommand(), a.inspectCommand(), a.renewCommand(), a.doctorCommand(), a.renderCommand(), a.loginCommand())
+	root.AddCommand(a.statusCommand(), a.inspectCommand(), a.renewCommand(), a.doctorCommand(), a.renderCommand(), a.loginCommand(), a.versionCommand())
 	return root
 }
 

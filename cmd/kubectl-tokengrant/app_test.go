@@ -48,7 +48,8 @@ func newBench(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *
 		now:       func() time.Time { return now },
 		connect:   func() (client.Client, error) { return reader, nil },
 
-		apiAudiences: func(context.Context) (cluster.APIAudiences, error) { return nil, nil },
+		apiAudiences:  func(context.Context) (cluster.APIAudiences, error) { return nil, nil },
+		unknownFields: func(context.Context) ([]string, error) { return nil, nil },
 	}
 	return b
 }
@@ -105,6 +106,7 @@ func TestAWrongCommandLineEndsWith2(t *testing.T) {
 		"a wait that is no duration":         {"renew", "a", "--wait", "soon"},
 		"two issuers":                        {"doctor", "--issuer", "a", "--cluster-issuer", "b"},
 		"an argument where none is expected": {"render", "a"},
+		"an argument of version":             {"version", "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, interceptor.Funcs{})

@@ -49,6 +49,7 @@ func (a *app) doctor(ctx context.Context, args []string, o doctorOptions) error 
 	if err != nil {
 		return err
 	}
+	a.warnIfOlder(ctx)
 	d, err := o.doctor(ctx, a, c)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
 // Command kubectl-tokengrant is the kubectl plugin of TokenGrant: kubectl tokengrant status, inspect, renew, doctor,
-// render, login. It works with the rights of whoever runs it and prints no token and no secret.
+// render, login, version. It works with the rights of whoever runs it and prints no token and no secret.
 //
 // Exit codes: 0 all is well, 1 something is broken or could not be done, 2 the command line is wrong.
 package main

@@ -29,6 +29,9 @@ var stageNames = []string{
 	stageIssuer, stageAuthenticate, stageMint, stageExchange, stageVerify, stageCheck, stagePublish, stageSchedule,
 }
 
+// stageUnknown is that of a reason which this plugin does not know: a newer operator's.
+const stageUnknown = "unknown"
+
 // stageLogin is in the place of the first five where Nextcloud itself makes the credential.
 const stageLogin = "login"
 
@@ -41,15 +44,15 @@ func stagesOf(g *v1alpha1.TokenGrant) []string {
 	return stageNames
 }
 
-// stageAt is the stage of a grant at which a reason stops it. What keeps an app password from being made, an
+// stageAt is the stage of a grant at which a reason stops it; stageUnknown for a reason that is not in the catalogue. What keeps an app password from being made, an
 // unreachable Nextcloud for example, stops it at the login.
 func stageAt(g *v1alpha1.TokenGrant, reason v1alpha1.Reason) string {
 	at, known := stageOfReason[reason]
 	switch {
-	case g.Spec.AppPassword == nil && known:
-		return at
+	case !known:
+		return stageUnknown
 	case g.Spec.AppPassword == nil:
-		return stageMint
+		return at
 	}
 	switch reason {
 	case v1alpha1.ReasonNextcloudRejected, v1alpha1.ReasonNextcloudWrongUser, v1alpha1.ReasonNextcloudForbidden,
@@ -66,13 +69,17 @@ type stage struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// stageOfReason says at which stage a reason stops a grant. Reasons that are not here stop it at the mint.
+// stageOfReason says at which stage a reason stops a grant: every reason of the catalogue, so that others are known to be new.
 var stageOfReason = map[v1alpha1.Reason]string{
 	v1alpha1.ReasonInvalidSpec: stageIssuer, v1alpha1.ReasonIssuerNotFound: stageIssuer, v1alpha1.ReasonIssuerNotReady: stageIssuer,
 	v1alpha1.ReasonIssuerUnreachable: stageIssuer, v1alpha1.ReasonIssuerInvalid: stageIssuer, v1alpha1.ReasonNotAllowed: stageIssuer,
-	v1alpha1.ReasonThrottled: stageIssuer, v1alpha1.ReasonPending: stageIssuer,
+	v1alpha1.ReasonThrottled: stageIssuer, v1alpha1.ReasonPending: stageIssuer, v1alpha1.ReasonFieldUnknown: stageIssuer,
+	v1alpha1.ReasonDiscovered: stageIssuer,
 
 	v1alpha1.ReasonCredentialMissing: stageAuthenticate, v1alpha1.ReasonClientRejected: stageAuthenticate,
+
+	v1alpha1.ReasonServiceAccountDisabled: stageMint, v1alpha1.ReasonGrantTypeUnsupported: stageMint, v1alpha1.ReasonScopeInvalid: stageMint,
+	v1alpha1.ReasonReloginRequired: stageMint, v1alpha1.ReasonEncryptionKeyMissing: stageMint, v1alpha1.ReasonRequestRefused: stageMint,
 
 	v1alpha1.ReasonExchangeNotEnabled: stageExchange, v1alpha1.ReasonAudienceNotAvailable: stageExchange,
 	v1alpha1.ReasonNotInSubjectAudience: stageExchange, v1alpha1.ReasonSubjectTokenInvalid: stageExchange,
@@ -82,11 +89,12 @@ var stageOfReason = map[v1alpha1.Reason]string{
 
 	v1alpha1.ReasonNextcloudRejected: stageCheck, v1alpha1.ReasonNextcloudWrongUser: stageCheck, v1alpha1.ReasonNextcloudForbidden: stageCheck,
 	v1alpha1.ReasonNextcloudInvalid: stageCheck, v1alpha1.ReasonNextcloudUnreachable: stageCheck, v1alpha1.ReasonNextcloudMaintenance: stageCheck,
-	v1alpha1.ReasonCredentialRejected: stageCheck,
+	v1alpha1.ReasonCredentialRejected: stageCheck, v1alpha1.ReasonNextcloudAccepted: stageCheck,
 
-	v1alpha1.ReasonSecretConflict: stagePublish, v1alpha1.ReasonSecretNotWritten: stagePublish,
+	v1alpha1.ReasonSecretConflict: stagePublish, v1alpha1.ReasonSecretNotWritten: stagePublish, v1alpha1.ReasonPublished: stagePublish,
 
-	v1alpha1.ReasonTokenExpired: stageSchedule, v1alpha1.ReasonSuspended: stageSchedule,
+	v1alpha1.ReasonTokenExpired: stageSchedule, v1alpha1.ReasonSuspended: stageSchedule, v1alpha1.ReasonNotRevoked: stageSchedule,
+	v1alpha1.ReasonTokenLifetimeTooShort: stageSchedule, v1alpha1.ReasonTokenLifetimeSufficient: stageSchedule,
 }
 
 // stoppedAt says at which stage a grant stands, and why; "" when it went through to the end.
@@ -120,6 +128,9 @@ func stoppedAt(g *v1alpha1.TokenGrant) (at, why string) {
 func (v *grantView) stages(g *v1alpha1.TokenGrant, now time.Time) []stage {
 	at, why := stoppedAt(g)
 	names := stagesOf(g)
+	if at == stageUnknown {
+		return v.stagesBefore(g, why, now)
+	}
 	list := make([]stage, len(names))
 	for i, name := range names {
 		list[i] = stage{Name: name, State: stateOK}
@@ -139,6 +150,22 @@ func (v *grantView) stages(g *v1alpha1.TokenGrant, now time.Time) []stage {
 	return list
 }
 
+// stagesBefore shows a reason that this plugin does not know as it is: nobody can tell here at which stage it stops the grant.
+// What is published is known all the same.
+func (v *grantView) stagesBefore(g *v1alpha1.TokenGrant, why string, now time.Time) []stage {
+	var list []stage
+	for _, name := range stagesOf(g) {
+		s := stage{Name: name, State: stateOK}
+		if name == stagePublish || name == stageSchedule {
+			v.describe(&s, g, now)
+		} else {
+			s.State = stateUnknown
+		}
+		list = append(list, s)
+	}
+	return append(list, stage{Name: stageUnknown, State: stateBroken, Detail: why})
+}
+
 func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 	token := g.Status.Token
 	if token == nil {
@@ -146,6 +173,9 @@ func (v *grantView) describe(s *stage, g *v1alpha1.TokenGrant, now time.Time) {
 	}
 	switch s.Name {
 	case stageLogin:
+		if g.Spec.AppPassword.From.LoginSecretRef == nil {
+			return // A member of the union that this plugin does not know.
+		}
 		s.Detail = fmt.Sprintf("Secret %q", g.Spec.AppPassword.From.LoginSecretRef.Name)
 		if token.Username != "" {
 			s.Detail = fmt.Sprintf("user %q, Secret %q", token.Username, g.Spec.AppPassword.From.LoginSecretRef.Name)

@@ -35,6 +35,7 @@ Without NAME: a table of all grants of the namespace. It ends with 1 when a gran
 			if err != nil {
 				return err
 			}
+			a.warnIfOlder(ctx)
 			if len(args) == 1 {
 				return a.statusOfOne(ctx, c, client.ObjectKey{Namespace: namespace, Name: args[0]})
 			}

@@ -109,6 +109,21 @@ func TestStatusShowsWhereAGrantStands(t *testing.T) {
 		"status-without-exchange-and-check": {change: func(g *v1alpha1.TokenGrant) {
 			g.Spec.Exchange, g.Spec.Check, g.Spec.ServiceAccount = nil, nil, nil
 		}},
+		"status-field-unknown": {change: func(g *v1alpha1.TokenGrant) {
+			failing(g, v1alpha1.ReasonFieldUnknown, "this operator does not know spec.exchange.onlyFor: upgrade the operator, or remove the field")
+		}},
+		"status-unknown-reason": {code: exitBroken, change: func(g *v1alpha1.TokenGrant) {
+			failing(g, "ActorRefused", "the issuer does not let the actor act")
+			without(g, "ActorRefused", "the issuer does not let the actor act")
+		}},
+		"apppassword-status-unknown": {code: exitBroken, change: func(g *v1alpha1.TokenGrant) {
+			g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: "https://cloud.example.com"}}}
+			failing(g, "VoucherUsed", "the voucher was used already")
+			g.Status.Conditions[0] = condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "VoucherUsed", "the voucher was used already")
+		}},
+		"apppassword-status-unknown-source": {change: func(g *v1alpha1.TokenGrant) {
+			g.Spec = v1alpha1.TokenGrantSpec{AppPassword: &v1alpha1.AppPassword{Nextcloud: v1alpha1.NextcloudServer{URL: "https://cloud.example.com"}}}
+		}},
 		"status-secret-forbidden": {funcs: forbid("Secret")},
 		"status-issuer-forbidden": {funcs: forbid("ClusterTokenIssuer")},
 	} {
@@ -140,7 +155,7 @@ func TestEveryReasonHasItsStage(t *testing.T) {
 		v1alpha1.ReasonIssuerUnreachable: stageIssuer, v1alpha1.ReasonClientRejected: stageAuthenticate,
 		v1alpha1.ReasonServiceAccountDisabled: stageMint, v1alpha1.ReasonScopeInvalid: stageExchange, v1alpha1.ReasonGrantTypeUnsupported: stageExchange,
 		v1alpha1.ReasonTokenWrongAudience: stageVerify, v1alpha1.ReasonNextcloudWrongUser: stageCheck, v1alpha1.ReasonSecretNotWritten: stagePublish,
-		"SomethingNew": stageMint,
+		"SomethingNew": stageUnknown, v1alpha1.ReasonFieldUnknown: stageIssuer,
 	} {
 		g := readyGrant()
 		failing(g, reason, "no")

@@ -28,7 +28,11 @@ func (w *walk) asksNextcloud() bool { return w.grant != nil && w.grant.Spec.AppP
 
 // stepLogin looks at the login and does not try it: Nextcloud counts each wrong one, and it would make another app password.
 func (w *walk) stepLogin(ctx context.Context) Step {
-	name, namespace := w.grant.Spec.AppPassword.From.LoginSecretRef.Name, w.grant.Namespace
+	ref, namespace := w.grant.Spec.AppPassword.From.LoginSecretRef, w.grant.Namespace
+	if ref == nil {
+		return unknown("this program does not know the login that spec.appPassword.from has")
+	}
+	name := ref.Name
 	create := script{newSecret(name, namespace).Words("--type=kubernetes.io/basic-auth --from-literal=username=USER --from-literal=password=PASSWORD")}
 	user, missing := w.readKey(ctx, namespace, name, corev1.BasicAuthUsernameKey, create)
 	if missing != nil {

@@ -39,6 +39,17 @@ func appPasswordScene(t *testing.T) (s *scene, login, published *corev1.Secret) 
 	return s, login, published
 }
 
+// TestDoctorDoesNotKnowALaterLogin: it says so, and does not look for a Secret.
+func TestDoctorDoesNotKnowALaterLogin(t *testing.T) {
+	s, login, published := appPasswordScene(t)
+	s.grant.Spec.AppPassword.From.LoginSecretRef = nil
+	s.more, s.secret = []client.Object{login, published}, nil
+	step, is := s.walk(t).First(diagnose.Unknown)
+	if !is || step.Name != "login" || !strings.Contains(step.Message, "spec.appPassword.from") {
+		t.Errorf("%+v", step)
+	}
+}
+
 func TestDoctorOfAppPasswords(t *testing.T) {
 	failed := func(s *scene, reason, message string) {
 		s.grant.Status.ConsecutiveFailures, s.grant.Status.LastAttempt = 1, &v1alpha1.Attempt{Reason: reason, Message: message}
