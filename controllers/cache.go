@@ -14,14 +14,15 @@ import (
 	"github.com/tokengrant/tokengrant/internal/skew"
 )
 
-// CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label.
-func CacheOptions(namespaces []string) cache.Options {
+// CacheOptions are those of the manager's cache: of Secrets it holds only our own, by their label, and of TokenGrants those that
+// the selector matches, which the API server evaluates. A grant whose labels change so goes from one operator to another.
+func CacheOptions(namespaces []string, grants labels.Selector) cache.Options {
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:               {Label: labels.SelectorFromSet(ours), Transform: trimSecret},
-			&v1alpha1.TokenGrant{}:         {Transform: trimOwn},
+			&v1alpha1.TokenGrant{}:         {Label: grants, Transform: trimOwn},
 			&v1alpha1.TokenIssuer{}:        {Transform: trimOwn},
 			&v1alpha1.ClusterTokenIssuer{}: {Transform: trimOwn},
 		},

@@ -210,3 +210,29 @@ func (r *GrantReconciler) known(ctx context.Context, grant *v1alpha1.TokenGrant)
 	s.Name = cmp.Or(grant.Status.SecretName, s.Name)
 	return unknown, 0, nil
 }
+
+// all lists the grants, least life left first.
+func (r *GrantReconciler) all(ctx context.Context) []ctrl.Request {
+	var list v1alpha1.TokenGrantList
+	if err := r.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list TokenGrants")
+		return nil
+	}
+	return leastLifeFirst(list.Items)
+}
+
+// all lists the issuers of the kind.
+func (r *IssuerReconciler) all(ctx context.Context) []ctrl.Request {
+	views, err := r.Issuers.all(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list issuers")
+		return nil
+	}
+	var requests []ctrl.Request
+	for _, view := range views {
+		if view.kind == r.kind() {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(view.object)})
+		}
+	}
+	return requests
+}

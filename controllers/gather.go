@@ -33,8 +33,6 @@ type gathered struct {
 	drift    publish.Drift
 	// reshaped says that the Secret was rendered from other templates than the spec has now.
 	reshaped bool
-	// doubted says that the cache is not believed about the Secret.
-	doubted bool
 
 	issuer   issuerView
 	conn     *issuer.Issuer
@@ -109,7 +107,7 @@ func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
 		return fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	found := err == nil
-	doubtful := g.doubted || g.past.written != "" && (!found || s.ResourceVersion != g.past.written) ||
+	doubtful := g.past.written != "" && (!found || s.ResourceVersion != g.past.written) ||
 		isTrimmed(&s) && publish.Owned(&s, g.grant.UID)
 	if !found && !doubtful {
 		m, err := r.Issuers.References.meta(ctx, kindSecret, key)

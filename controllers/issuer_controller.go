@@ -41,8 +41,6 @@ type IssuerReconciler struct {
 	Clock   clock.PassiveClock
 	// Metrics may be nil.
 	Metrics *metrics.Recorder
-	// Shards are those whose issuers are discovered; all when nil.
-	Shards *Shards
 	// New makes an empty issuer of the kind.
 	New func() client.Object
 
@@ -209,7 +207,7 @@ func (r *IssuerReconciler) SetupWithManager(mgr ctrl.Manager, metadata cache.Cac
 		WatchesRawSource(source.Channel(r.Issuers.recovery.issuers[r.kind()], &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(r.Issuers.UnknownFields.wake(r.kind(), r.all)).
 		WithOptions(controller.Options{RateLimiter: backoff(), MaxConcurrentReconciles: discoveryLimits.Slots})
-	return r.Shards.complete(building, r, r.kind(), r.all)
+	return building.Complete(r)
 }
 
 func (r *IssuerReconciler) kind() string { return r.Issuers.view(r.New()).kind }

@@ -24,6 +24,7 @@ import (
 const (
 	kindTokenIssuer        = "TokenIssuer"
 	kindClusterTokenIssuer = "ClusterTokenIssuer"
+	kindTokenGrant         = "TokenGrant"
 )
 
 // issuerView is a TokenIssuer or a ClusterTokenIssuer, as a grant sees it.

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -111,12 +110,6 @@ func (m *memory) forget(key types.NamespacedName) {
 	if m.counts[key.Namespace] == 0 {
 		delete(m.counts, key.Namespace)
 	}
-}
-
-func (m *memory) keys() []types.NamespacedName {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Collect(maps.Keys(m.grants))
 }
 
 // setWritten notes the Secret as it was just written. The watch asks for it, from another goroutine.

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -82,21 +81,15 @@ func verdictError(v *nextcloud.Verdict, err error) error {
 	return verdictFailure(v)
 }
 
-// tell lets metrics and the status page look at the state. The page shows all there is; the metrics of several processes
-// add up, so each tells of its own.
-func tell(ctx context.Context, mgr ctrl.Manager, issuers *Issuers, shards *Shards, o Options) error {
-	source := issuers.source(ctx, shards)
-	source.Works = shards.works
-	if shards == nil {
-		source.Works = func() bool { return closed(mgr.Elected()) }
-	}
+// tell lets metrics and the status page look at the state.
+func tell(ctx context.Context, mgr ctrl.Manager, issuers *Issuers, o Options) error {
+	source := issuers.source(ctx)
+	source.Works = func() bool { return closed(mgr.Elected()) }
 	o.Metrics.Watch(source)
 	if !o.StatusPage {
 		return nil
 	}
-	all := issuers.source(ctx, nil)
-	all.Works = source.Works
-	return mgr.AddMetricsServerExtraHandler(statuspage.Path, &statuspage.Page{Source: all, Clock: issuers.Clock})
+	return mgr.AddMetricsServerExtraHandler(statuspage.Path, &statuspage.Page{Source: source, Clock: issuers.Clock})
 }
 
 func closed(c <-chan struct{}) bool {
@@ -108,26 +101,21 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// source looks at what the cache holds of some shards.
-func (i *Issuers) source(ctx context.Context, shards *Shards) metrics.Source {
-	s := metrics.Source{
+// source looks at what the cache holds.
+func (i *Issuers) source(ctx context.Context) metrics.Source {
+	return metrics.Source{
 		Grants: func() ([]v1alpha1.TokenGrant, error) {
 			var list v1alpha1.TokenGrantList
 			if err := i.Reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 				return nil, fmt.Errorf("listing TokenGrants: %w", err)
 			}
-			return slices.DeleteFunc(list.Items, func(g v1alpha1.TokenGrant) bool { return !shards.holds(kindTokenGrant, &g) }), nil
+			return list.Items, nil
 		},
-		Issuers: func() ([]metrics.IssuerState, error) { return i.states(ctx, shards) },
+		Issuers: func() ([]metrics.IssuerState, error) { return i.states(ctx) },
 	}
-	if shards != nil {
-		s.Shards = shards.Held
-	}
-	return s
 }
 
-// states are those of all issuers, because all are used here. Whether an issuer is Ready is told by who discovers it.
-func (i *Issuers) states(ctx context.Context, shards *Shards) ([]metrics.IssuerState, error) {
+func (i *Issuers) states(ctx context.Context) ([]metrics.IssuerState, error) {
 	views, err := i.all(ctx)
 	if err != nil {
 		return nil, err
@@ -138,7 +126,7 @@ func (i *Issuers) states(ctx context.Context, shards *Shards) ([]metrics.IssuerS
 		now := connected[view.key()] // The zero State when there is no connection.
 		states[n] = metrics.IssuerState{Issuer: view.label(), Ready: metav1.ConditionUnknown, Breaker: now.Breaker, SubjectTokens: now.SubjectTokens}
 		c := meta.FindStatusCondition(view.status.Conditions, v1alpha1.ConditionReady)
-		if c != nil && shards.holds(view.kind, view.object) {
+		if c != nil {
 			states[n].Ready = c.Status
 		}
 	}

@@ -1,10 +1,12 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -98,4 +100,14 @@ func expiry(g v1alpha1.TokenGrant) int64 {
 // began.
 func (g *gathered) outlived(reason v1alpha1.Reason, began time.Time) bool {
 	return reason == v1alpha1.ReasonIssuerUnreachable && g.conn != nil && g.conn.RecoveredAt().After(began)
+}
+
+// leastLifeFirst gives requests for grants, those whose token ends first before the others.
+func leastLifeFirst(grants []v1alpha1.TokenGrant) []ctrl.Request {
+	slices.SortStableFunc(grants, func(a, b v1alpha1.TokenGrant) int { return cmp.Compare(expiry(a), expiry(b)) })
+	requests := make([]ctrl.Request, len(grants))
+	for i := range grants {
+		requests[i].NamespacedName = types.NamespacedName{Namespace: grants[i].Namespace, Name: grants[i].Name}
+	}
+	return requests
 }

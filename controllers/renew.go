@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 )
 
 // renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
@@ -65,4 +66,9 @@ func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome
 	var err error
 	out.verdict, err = r.askNextcloud(ctx, g, g.held())
 	return err
+}
+
+// detached gives a context that outlives the stop of the operator by a moment.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }

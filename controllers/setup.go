@@ -22,7 +22,6 @@ import (
 	"github.com/tokengrant/tokengrant/internal/limit"
 	"github.com/tokengrant/tokengrant/internal/metrics"
 	"github.com/tokengrant/tokengrant/internal/offline"
-	"github.com/tokengrant/tokengrant/internal/shard"
 	"github.com/tokengrant/tokengrant/internal/skew"
 )
 
@@ -53,8 +52,6 @@ type Options struct {
 	Traces  trace.TracerProvider
 	// StatusPage is served beside the metrics.
 	StatusPage bool
-	// Shards divide the work with other processes; nil leaves all to this one, or to the manager's leader election.
-	Shards *shard.Holder
 }
 
 // Setup registers all controllers with a manager.
@@ -80,12 +77,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if issuers.UnknownFields, err = compareSchema(ctx, mgr, now); err != nil {
 		return err
 	}
-	var shards *Shards
-	if o.Shards != nil {
-		shards = &Shards{Holder: o.Shards}
-		shards.OnMove(issuers.Registry.SetShare)
-	}
-	if err := tell(ctx, mgr, issuers, shards, o); err != nil {
+	if err := tell(ctx, mgr, issuers, o); err != nil {
 		return err
 	}
 	relabelled, err := relabelling(mgr, issuers.References, now, o.Namespaces)
@@ -100,20 +92,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	grants := &GrantReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Clock: now,
 		Keys: o.EncryptionKeys, Imports: o.ImportKeys, Recorder: mgr.GetEventRecorder("tokengrant"), Metrics: o.Metrics, Traces: o.Traces, Overlap: o.AppPasswordOverlap,
-		Shards: shards, APIAudiences: audiences, workers: newWorkers(o.Concurrency), outbound: limit.New(now, outboundLimits),
+		APIAudiences: audiences, workers: newWorkers(o.Concurrency), outbound: limit.New(now, outboundLimits),
 	}
 	working := controller.Options{MaxConcurrentReconciles: o.Concurrency + outboundLimits.Slots, RateLimiter: backoff(), NewQueue: newFairQueue}
 	if err := grants.SetupWithManager(ctx, mgr, metadata, relabelled, overdue, working); err != nil {
 		return fmt.Errorf("setting up TokenGrants: %w", err)
 	}
-	if err := setupIssuers(mgr, issuers, metadata, shards, o.Metrics); err != nil {
+	if err := setupIssuers(mgr, issuers, metadata, o.Metrics); err != nil {
 		return err
-	}
-	if shards != nil {
-		shards.OnLoss(grants.forgetShard)
-		if err := mgr.Add(shards); err != nil {
-			return err
-		}
 	}
 	return mgr.Add(&Sweep{Reader: mgr.GetClient(), Clock: now, Overdue: overdue, Issuers: issuers})
 }
@@ -133,14 +119,14 @@ func compareSchema(ctx context.Context, mgr ctrl.Manager, now clock.WithTicker) 
 }
 
 // setupIssuers registers the controllers of both kinds of issuers, which share the slots of discoveries.
-func setupIssuers(mgr ctrl.Manager, issuers *Issuers, metadata cache.Cache, shards *Shards, m *metrics.Recorder) error {
+func setupIssuers(mgr ctrl.Manager, issuers *Issuers, metadata cache.Cache, m *metrics.Recorder) error {
 	discoveries := limit.New(issuers.Clock, discoveryLimits)
 	kinds := []func() client.Object{func() client.Object { return &v1alpha1.TokenIssuer{} }}
 	if issuers.shared() {
 		kinds = append(kinds, func() client.Object { return &v1alpha1.ClusterTokenIssuer{} })
 	}
 	for _, create := range kinds {
-		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: issuers.Clock, Metrics: m, Shards: shards, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
+		r := &IssuerReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: issuers.Clock, Metrics: m, New: create, discoveries: rates{of: plan.IssuerRate}, slots: discoveries}
 		if err := r.SetupWithManager(mgr, metadata); err != nil {
 			return fmt.Errorf("setting up %T: %w", create(), err)
 		}

@@ -42,8 +42,6 @@ type GrantReconciler struct {
 	// Metrics and Traces may be nil.
 	Metrics *metrics.Recorder
 	Traces  trace.TracerProvider
-	// Shards are those whose grants are kept; all when nil.
-	Shards *Shards
 	// APIAudiences are those for which no ServiceAccount token is requested.
 	APIAudiences cluster.APIAudiences
 
@@ -170,10 +168,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		return outcome{}, 0, err
 	}
 	r.restoreSession(ctx, g)
-	decision, missing, err := r.decide(ctx, g, missing)
-	if err != nil {
-		return outcome{}, 0, err
-	}
+	decision := plan.Decide(r.planInput(g, missing))
 	out := outcome{now: g.now, grant: grant, failed: missing, waiting: decision.MintReason != ""}
 	defer g.releaseAll() // Also after a panic: a slot that is lost is lost until the next restart.
 	switch {

@@ -55,7 +55,7 @@ func (r *GrantReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager
 	if r.Issuers.shared() {
 		building = building.Watches(&v1alpha1.ClusterTokenIssuer{}, r.issuerEvents())
 	}
-	return r.Shards.complete(building, r, kindTokenGrant, r.all)
+	return building.Complete(r)
 }
 
 // metadataSource watches the metadata of one kind, and wakes those who refer to what has changed. At the start all are looked

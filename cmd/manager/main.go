@@ -58,9 +58,6 @@ func run() error {
 		defer thrifty()()
 	}
 	setup := o.controllers()
-	if setup.Shards, err = o.holder(config); err != nil {
-		return err
-	}
 	stop, err := o.observe(ctx, &setup)
 	if err != nil {
 		return err
@@ -75,12 +72,9 @@ func run() error {
 	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
 		return err
 	}
-	ctrl.Log.Info("Starting", "version", version(), "namespaces", o.namespaces, "operatorNamespace", o.operatorNamespace)
+	ctrl.Log.Info("Starting", "version", version(), "namespaces", o.namespaces, "grants", o.selector.String(), "operatorNamespace", o.operatorNamespace)
 	return mgr.Start(ctx)
 }
-
-// leaderLease is that of the leader or, with shards, of all replicas with the same number of them.
-const leaderLease = "leader.tokengrant.dev"
 
 // manager gives the options of controller-runtime's manager.
 func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
@@ -93,11 +87,11 @@ func (o *options) manager(scheme *runtime.Scheme) ctrl.Options {
 	}
 	return ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(o.namespaces),
+		Cache:                         controllers.CacheOptions(o.namespaces, o.selector),
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        o.probeAddress,
-		LeaderElection:                o.leaderElect && o.shards == 0,
-		LeaderElectionID:              leaderLease,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              o.leaderElectionID,
 		LeaderElectionNamespace:       o.leaderNamespace(),
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 &o.leaseDuration,

@@ -8,13 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/client-go/rest"
 
 	"github.com/tokengrant/tokengrant/controllers"
 	"github.com/tokengrant/tokengrant/internal/httpclient"
 	"github.com/tokengrant/tokengrant/internal/offline"
-	"github.com/tokengrant/tokengrant/internal/shard"
 )
 
 // inClusterNamespace is where the kubelet tells a pod its namespace.
@@ -26,7 +25,9 @@ type options struct {
 	leaseDuration           time.Duration
 	renewDeadline           time.Duration
 	retryPeriod             time.Duration
-	shards                  int
+	grantSelector           string
+	leaderElectionID        string
+	selector                labels.Selector
 	metricsAddress          string
 	metricsSecure           bool
 	probeAddress            string
@@ -56,14 +57,15 @@ func defaultOptions() *options {
 func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Let one of several replicas work; it gives the lease back when it stops.")
 	fs.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; --operator-namespace when empty.")
+	fs.StringVar(&o.leaderElectionID, "leader-election-id", "leader.tokengrant.dev", "Name of the lease. Operators that work side by side, on other namespaces or grants, need leases of different names.")
 	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", o.leaseDuration, "When another replica takes over from one that does not renew its lease.")
 	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", o.renewDeadline, "For how long a replica tries to renew a lease before it stops working.")
 	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", o.retryPeriod, "The pause between two looks at a lease.")
-	fs.IntVar(&o.shards, "shards", 0, "Divide the work into so many shards, which all replicas share; each needs the same number. One replica does all when 0.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", o.metricsAddress, "Address of the metrics endpoint; 0 switches it off.")
 	fs.BoolVar(&o.metricsSecure, "metrics-secure", o.metricsSecure, "Serve metrics by https to those who may get the nonResourceURL /metrics.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", o.probeAddress, "Address of /healthz and /readyz.")
-	fs.StringVar(&o.namespaceList, "namespaces", "", "Comma-separated namespaces to work in; all when empty.")
+	fs.StringVar(&o.namespaceList, "watch-namespaces", "", "Comma-separated namespaces to work in; all when empty.")
+	fs.StringVar(&o.grantSelector, "grant-selector", "", "Label selector of the TokenGrants to work on, as tenant-tier=gold or !tokengrant.dev/operator; all when empty.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the Secrets and ConfigMaps of ClusterTokenIssuers; the pod's own when empty.")
 	fs.BoolVar(&o.clusterIssuers, "cluster-issuers", true, "Work with ClusterTokenIssuers, which needs permissions for the whole cluster and for the operator's namespace.")
 	fs.StringVar(&o.allowedHostList, "allowed-hosts", "", "Comma-separated names, addresses and CIDRs of issuers and Nextclouds: connect to no others. A name allows the names below it; a listed address may be private. All when empty.")
@@ -97,6 +99,9 @@ func (o *options) complete() error {
 		}
 	}
 	var err error
+	if o.selector, err = labels.Parse(o.grantSelector); err != nil {
+		return fmt.Errorf("--grant-selector: %w", err)
+	}
 	if o.allowedHosts, err = httpclient.ParseHosts(o.allowedHostList); err != nil {
 		return fmt.Errorf("--allowed-hosts: %w", err)
 	}
@@ -110,12 +115,6 @@ func (o *options) complete() error {
 	if u, err := url.Parse(o.otlpEndpoint); o.otlpEndpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return fmt.Errorf("--otlp-endpoint must be a URL as http://collector:4317, or https:// for TLS")
 	}
-	if o.shards < 0 || o.shards > maxShards {
-		return fmt.Errorf("--shards must be between 0 and %d", maxShards)
-	}
-	if o.shards > 0 && !o.leaderElect {
-		return fmt.Errorf("--shards needs --leader-elect: a shard is a lease")
-	}
 	if o.profiling && !o.metricsSecure {
 		return fmt.Errorf("--profiling needs --metrics-secure: profiles are not for everybody")
 	}
@@ -123,24 +122,6 @@ func (o *options) complete() error {
 		return fmt.Errorf("--max-concurrent-reconciles must be at least 1")
 	}
 	return nil
-}
-
-// maxShards bounds the leases that are renewed every few seconds.
-const maxShards = 128
-
-// holder shares the work with other replicas; nil where one does it all.
-func (o *options) holder(config *rest.Config) (*shard.Holder, error) {
-	if o.shards == 0 {
-		return nil, nil
-	}
-	h, err := shard.New(config, shard.Options{
-		Shards: o.shards, Leader: leaderLease, Namespace: o.leaderNamespace(),
-		LeaseDuration: o.leaseDuration, RenewDeadline: o.renewDeadline, RetryPeriod: o.retryPeriod,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("--shards: %w", err)
-	}
-	return h, nil
 }
 
 func (o *options) leaderNamespace() string {

@@ -1,13 +1,10 @@
 package issuer
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/tokengrant/tokengrant/keycloak"
 	"github.com/tokengrant/tokengrant/keycloak/keycloaktest"
@@ -137,51 +134,4 @@ func TestTheRegistryIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	expectCounts(t, server, 1, 20)
-}
-
-func TestProcessesShareTheLimits(t *testing.T) {
-	r := NewRegistry()
-	limits := func(key string, c Config) (rate.Limit, int, bool) {
-		t.Helper()
-		i, err := r.Get(key, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := i.gate.limits.Load()
-		fourAtOnce := l.places.TryAcquire(4)
-		if fourAtOnce {
-			l.places.Release(4)
-		}
-		return l.turns.Limit(), l.turns.Burst(), fourAtOnce
-	}
-	small, standard := Config{URL: "http://127.0.0.1", RequestsPerSecond: 2, Burst: 2, Concurrency: 2}, Config{URL: "http://127.0.0.1"}
-	for _, step := range []struct {
-		held, of      int
-		rate, smaller rate.Limit
-		burst, least  int
-		fourAtOnce    bool
-	}{
-		{0, 0, 50, 2, 100, 2, true},
-		{12, 12, 50, 2, 100, 2, true},
-		{6, 12, 25, 1, 50, 1, true},
-		{3, 12, 12.5, 0.5, 25, 1, true},
-		{1, 12, 50. / 12, 2. / 12, 8, 1, false},
-		{0, 12, 50. / 12, 2. / 12, 8, 1, false},
-		{9, 12, 37.5, 1.5, 75, 1, true},
-	} {
-		if step.of > 0 {
-			r.SetShare(step.held, step.of)
-		}
-		// One that is there when the shards move, one that comes later, and one whose limits change.
-		changed := standard
-		changed.Concurrency = 16 + step.held
-		for name, got := range map[string]Config{"standard": standard, fmt.Sprint("new ", step): standard, "changed": changed} {
-			if rps, burst, four := limits(name, got); rps != step.rate || burst != step.burst || four != step.fourAtOnce {
-				t.Errorf("%d of %d, %s: %g/s, burst %d, four at once %t; want %g, %d, %t", step.held, step.of, name, rps, burst, four, step.rate, step.burst, step.fourAtOnce)
-			}
-		}
-		if rps, burst, _ := limits("small", small); rps != step.smaller || burst != step.least {
-			t.Errorf("%d of %d, small: %g/s, burst %d; want %g, %d", step.held, step.of, rps, burst, step.smaller, step.least)
-		}
-	}
 }

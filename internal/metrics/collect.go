@@ -19,8 +19,6 @@ import (
 type Source struct {
 	// Works says whether this replica works.
 	Works func() bool
-	// Shards says how many of all shards it works on; nil where the work is not divided.
-	Shards func() (held, of int)
 	// Grants and Issuers list what there is, from a cache. What they return is only read.
 	Grants  func() ([]v1alpha1.TokenGrant, error)
 	Issuers func() ([]IssuerState, error)
@@ -47,8 +45,6 @@ var byGrant = []string{"namespace", "name"}
 
 var (
 	leaderDesc = desc("tokengrant_leader", "1 on a replica that works, 0 on one that waits.")
-	heldDesc   = desc("tokengrant_shards_held", "Shards that this replica works on; absent without sharding.")
-	shardsDesc = desc("tokengrant_shards", "Shards into which the work is divided; absent without sharding.")
 	grantsDesc = desc("tokengrant_grants", "Grants by the status and the reason of their condition Ready.", "ready", "reason")
 	overdue    = desc("tokengrant_overdue_grants",
 		"Grants whose refresh is more than 10 s late. Above zero for minutes: the issuer fails, or the queue has stopped.")
@@ -81,7 +77,7 @@ func (r *Recorder) Watch(s Source) {
 // Describe implements prometheus.Collector.
 func (r *Recorder) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		leaderDesc, heldDesc, shardsDesc, grantsDesc, overdue, infoDesc, readyDesc, acceptedDesc, failuresDesc, expiryDesc, dueDesc,
+		leaderDesc, grantsDesc, overdue, infoDesc, readyDesc, acceptedDesc, failuresDesc, expiryDesc, dueDesc,
 		issuerReadyDesc, breakerDesc, subjectsDesc,
 	} {
 		out <- d
@@ -98,11 +94,6 @@ func (r *Recorder) Collect(out chan<- prometheus.Metric) {
 	r.mu.Unlock()
 	works := source != nil && source.Works()
 	gauge(out, leaderDesc, number(works))
-	if source != nil && source.Shards != nil {
-		held, of := source.Shards()
-		gauge(out, heldDesc, float64(held))
-		gauge(out, shardsDesc, float64(of))
-	}
 	if !works {
 		return
 	}

@@ -61,7 +61,6 @@ func failing(n int32, reason string) func(*v1alpha1.TokenGrant) {
 type world struct {
 	*Recorder
 	works   bool
-	held    int // of 12 shards; the work is not divided when 0
 	grants  []v1alpha1.TokenGrant
 	issuers []IssuerState
 }
@@ -73,21 +72,17 @@ func newWorld() *world {
 }
 
 func (w *world) source() Source {
-	s := Source{
+	return Source{
 		Works:   func() bool { return w.works },
 		Grants:  func() ([]v1alpha1.TokenGrant, error) { return w.grants, nil },
 		Issuers: func() ([]IssuerState, error) { return w.issuers, nil },
 	}
-	if w.held > 0 {
-		s.Shards = func() (int, int) { return w.held, 12 }
-	}
-	return s
 }
 
 // busy is a world in which there is a series of every metric.
 func busy() *world {
 	w := newWorld()
-	w.works, w.held = true, 5
+	w.works = true
 	w.Watch(w.source())
 	w.grants = []v1alpha1.TokenGrant{
 		grant("good", held(noon.Add(time.Minute), noon.Add(2*time.Minute)),
@@ -149,7 +144,7 @@ func TestSeriesOfWhatThereIs(t *testing.T) {
 
 func TestAReplicaThatWaitsTellsNothingElse(t *testing.T) {
 	w := busy()
-	w.works, w.held = false, 0
+	w.works = false
 	w.Watch(w.source())
 	if diff := cmp.Diff([]string{"tokengrant_leader 0"}, w.scrape(t)); diff != "" {
 		t.Errorf("series (-want +got):\n%s", diff)
@@ -167,7 +162,7 @@ func TestSeriesEndWithTheirObject(t *testing.T) {
 			}
 		}
 	}
-	w.grants, w.issuers, w.held = nil, nil, 0
+	w.grants, w.issuers = nil, nil
 	w.Watch(w.source())
 	if diff := cmp.Diff([]string{"tokengrant_leader 1", "tokengrant_overdue_grants 0"}, w.scrape(t)); diff != "" {
 		t.Errorf("series when all are gone (-want +got):\n%s", diff)

@@ -29,7 +29,7 @@ func operate(t *testing.T, ns string) *keycloaktest.Server {
 	t.Helper()
 	mgr, err := ctrl.NewManager(shared.plane.Config, ctrl.Options{
 		Scheme:     stack.Scheme(),
-		Cache:      controllers.CacheOptions([]string{ns}),
+		Cache:      controllers.CacheOptions([]string{ns}, nil),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -29,7 +29,6 @@ var pairs = map[string]struct {
 	"in its own namespace only":   {"config/namespaced", []string{"watchNamespaces={" + namespace + "}", keyless}},
 	"with the fewest permissions": {"test/chart/testdata/minimal", []string{"watchNamespaces={" + namespace + "}", keyless, "clusterIssuers=false", "rbac.kubernetesToken=false"}},
 	"with the Prometheus parts":   {"config/with-prometheus", []string{keyless, "metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"}},
-	"with shards":                 {"test/chart/testdata/sharding", []string{keyless, "sharding.shards=12"}},
 	"with sessions kept":          {"test/chart/testdata/encryption", nil},
 	"with a store imported":       {"test/chart/testdata/import-keys", []string{"importKeys.existingSecret=tokengrant-import-keys"}},
 }

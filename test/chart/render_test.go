@@ -30,7 +30,7 @@ var everything = []string{
 	"watchNamespaces={apps,batch}", "admissionPolicy.enabled=true", "encryption.enabled=true", "importKeys.existingSecret=old-store", pemValue,
 	"allowHTTPIssuers=true", "denyPrivateAddresses=true", "allowedHosts={example.com,10.0.0.0/8}", "maxConcurrentReconciles=8", "logLevel=debug", "metrics.port=9443", "metrics.serviceMonitor.enabled=true",
 	"metrics.serviceMonitor.interval=30s", "metrics.prometheusRule.enabled=true", "metrics.dashboard.enabled=true",
-	"sharding.shards=12", "statusPage.enabled=true", "networkPolicy.enabled=true", "priorityClassName=system-cluster-critical",
+	"grantSelector=tier=gold", "statusPage.enabled=true", "networkPolicy.enabled=true", "priorityClassName=system-cluster-critical",
 	"imagePullSecrets[0].name=registry", "extraArgs={--zap-encoder=console}", "extraEnv[0].name=HTTPS_PROXY",
 	"extraVolumes[0].name=x,extraVolumes[0].emptyDir.medium=Memory", "extraVolumeMounts[0].name=x,extraVolumeMounts[0].mountPath=/x",
 	"commonLabels.team=platform", "podLabels.a=b", "podAnnotations.c=d", "nodeSelector.disk=ssd",
@@ -80,7 +80,7 @@ func TestArguments(t *testing.T) {
 		"metrics without https": {[]string{keyless, "metrics.secure=false"}, []string{"--metrics-secure=false"}},
 		"further arguments":     {[]string{keyless, "extraArgs={--a=b c}"}, []string{"--a=b c"}},
 		"all there are, in order": {everything, []string{
-			"--namespaces=apps,batch", "--shards=12", "--metrics-bind-address=:9443", "--status-page",
+			"--watch-namespaces=apps,batch", "--grant-selector=tier=gold", "--leader-election-id=tokengrant.tokengrant.dev", "--metrics-bind-address=:9443", "--status-page",
 			"--encryption-keys-file=/etc/tokengrant/encryption/keys", "--import-keys-file=/etc/tokengrant/import-keys/keys", "--allow-http-issuers", "--deny-private-addresses", "--allowed-hosts=example.com,10.0.0.0/8", "--max-concurrent-reconciles=8",
 			"--zap-log-level=debug", "--zap-encoder=console",
 		}},

@@ -35,7 +35,7 @@ func startProcess(t *testing.T, as *rest.Config, namespace string, elects bool) 
 	t.Helper()
 	operator, err := stack.StartOperator(t.Context(), stack.OperatorOptions{
 		Kubeconfig: kubeconfig(t, as),
-		Flags:      []string{"--namespaces=" + namespace, fmt.Sprintf("--leader-elect=%t", elects)},
+		Flags:      []string{"--watch-namespaces=" + namespace, fmt.Sprintf("--leader-elect=%t", elects)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -187,7 +187,7 @@ func startOperator(t *testing.T, as *rest.Config, namespaces ...string) (stop fu
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	mgr, err := ctrl.NewManager(as, ctrl.Options{
-		Scheme: stack.Scheme(), Cache: controllers.CacheOptions(namespaces), Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: stack.Scheme(), Cache: controllers.CacheOptions(namespaces, nil), Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,6 +59,8 @@ type world struct {
 	allowedHosts *httpclient.Hosts
 	// keys is the file with the operator's encryption keys, imports the one with its import keys.
 	keys, imports string
+	// selector is of the grants that the operator works on; nil is all.
+	selector labels.Selector
 	// server is as whom the operator works; nil is cluster.operator.
 	server *rest.Config
 	// wire, where there is one, stands between the operator and the API server.
@@ -100,7 +103,7 @@ func (w *world) start() {
 	namespaces := append([]string{w.namespace}, w.neighbours...)
 	mgr, err := ctrl.NewManager(server, ctrl.Options{
 		Scheme:     stack.Scheme(),
-		Cache:      controllers.CacheOptions(namespaces),
+		Cache:      controllers.CacheOptions(namespaces, w.selector),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -63,13 +63,25 @@ subjects:
 {{- end -}}
 {{- end -}}
 
+{{/* The lease of the leader: an operator of some grants or namespaces may have neighbours. */}}
+{{- define "tokengrant.lease" -}}
+{{- if or .Values.grantSelector (without (default list .Values.watchNamespaces) .Release.Namespace) -}}
+{{- printf "%s.tokengrant.dev" (include "tokengrant.fullname" .) -}}
+{{- else -}}
+leader.tokengrant.dev
+{{- end -}}
+{{- end -}}
+
 {{/* Only what differs from the manager's own defaults. */}}
 {{- define "tokengrant.args" -}}
 {{- with .Values.watchNamespaces }}
-- --namespaces={{ join "," . }}
+- --watch-namespaces={{ join "," . }}
 {{- end }}
-{{- if .Values.sharding.shards }}
-- --shards={{ int .Values.sharding.shards }}
+{{- with .Values.grantSelector }}
+- --grant-selector={{ . }}
+{{- end }}
+{{- if ne (include "tokengrant.lease" .) "leader.tokengrant.dev" }}
+- --leader-election-id={{ include "tokengrant.lease" . }}
 {{- end }}
 {{- if not .Values.metrics.enabled }}
 - --metrics-bind-address=0
