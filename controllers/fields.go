@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,35 +69,38 @@ func (u *unknownFields) check(ctx context.Context, of user, object client.Object
 	paths := skew.Kinds[of.kind].InManagedFields(object.GetManagedFields())
 	switch {
 	case len(paths) > 0:
-		return unknownFailure(of, paths, u.dropped(ctx, of.kind, paths))
+		return unknownFailure(of, paths, u.dropped(ctx, of, object))
 	case u == nil || len(u.served.Unknown(of.kind)) == 0:
 		return nil
 	}
+	paths, err := u.inObject(ctx, of, object)
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	return unknownFailure(of, paths, false)
+}
+
+// dropped says that the API server has dropped the unknown fields that managedFields tell of. The served schema is no proof: it
+// is published some seconds after the CRD.
+func (u *unknownFields) dropped(ctx context.Context, of user, object client.Object) bool {
+	if u == nil {
+		return false
+	}
+	paths, err := u.inObject(ctx, of, object)
+	return err == nil && len(paths) == 0
+}
+
+// inObject returns the unknown fields of an object as it is served, which is read once for each generation and schema.
+func (u *unknownFields) inObject(ctx context.Context, of user, object client.Object) ([]string, error) {
 	changes := u.served.Changes()
 	u.mu.Lock()
 	s, known := u.seen[of]
 	u.mu.Unlock()
-	if !known || s.uid != object.GetUID() || s.generation != object.GetGeneration() || s.changes != changes {
-		var err error
-		if s, err = u.read(ctx, of, object, changes); err != nil {
-			return err
-		}
+	if known && s.uid == object.GetUID() && s.generation == object.GetGeneration() && s.changes == changes {
+		return s.paths, nil
 	}
-	if len(s.paths) == 0 {
-		return nil
-	}
-	return unknownFailure(of, s.paths, false)
-}
-
-// dropped says that the served schema has none of some paths. The one that was read last may be older than the object.
-func (u *unknownFields) dropped(ctx context.Context, kind string, paths []string) bool {
-	among := func(served []string) bool {
-		return slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(served, p) })
-	}
-	if u == nil || among(u.served.Unknown(kind)) {
-		return false
-	}
-	return u.served.Refresh(ctx) == nil && !among(u.served.Unknown(kind))
+	s, err := u.read(ctx, of, object, changes)
+	return s.paths, err
 }
 
 // read asks the API server for the object as it is: with a list, for which the operator has the permission for each kind.
