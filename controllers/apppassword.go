@@ -31,7 +31,7 @@ type accountLogin struct {
 }
 
 // gatherAppPassword finds out what is kept for a grant, and with what to make more.
-func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *observation) error {
 	if err := publish.ValidateAppPassword(templates(g.grant)); err != nil {
 		return failf(v1alpha1.ReasonInvalidSpec, "spec.delivery.secret.data: %v", err)
 	}
@@ -62,7 +62,7 @@ func (r *GrantReconciler) gatherAppPassword(ctx context.Context, g *gathered) er
 
 // adopt takes up the published app password where nothing else keeps it any more, so that it is deleted one day. It says
 // whether it did.
-func (g *gathered) adopt(s *session) bool {
+func (g *observation) adopt(s *session) bool {
 	if g.record == nil || g.record.Name == "" || g.grant.Spec.AppPassword == nil || g.appPassword(g.record.Name) != nil {
 		return false
 	}
@@ -83,13 +83,13 @@ func (g *gathered) adopt(s *session) bool {
 }
 
 // loginContent names the login, and the Nextcloud that it is for.
-func (g *gathered) loginContent() string {
+func (g *observation) loginContent() string {
 	return plan.HashInputs(string(g.grant.Spec.AppPassword.Nextcloud.URL), g.login.digest)
 }
 
 // accountLogin reads both halves of the login from one version of the Secret: a user with another's password would be
 // refused.
-func (r *GrantReconciler) accountLogin(ctx context.Context, g *gathered) (*accountLogin, error) {
+func (r *GrantReconciler) accountLogin(ctx context.Context, g *observation) (*accountLogin, error) {
 	ref := g.grant.Spec.AppPassword.From.LoginSecretRef
 	if ref == nil { // A later member of the union, of which not even managedFields tell.
 		return nil, failf(v1alpha1.ReasonFieldUnknown, "spec.appPassword.from has no login that this operator knows: upgrade the operator, or set loginSecretRef")
@@ -137,7 +137,7 @@ func digest(data map[string][]byte) string {
 
 // mintAppPassword gives the app password that is to be published: the one that is kept and was not published yet, so
 // that nothing is made twice, else a new one.
-func (r *GrantReconciler) mintAppPassword(ctx context.Context, g *gathered) (*minted, error) {
+func (r *GrantReconciler) mintAppPassword(ctx context.Context, g *observation) (*minted, error) {
 	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (r *GrantReconciler) mintAppPassword(ctx context.Context, g *gathered) (*mi
 // waitingAppPassword gives the newest app password, if it is what a login would give now: one that could not be published,
 // because of a refused write, a restart, or because Nextcloud does not say of it what is expected. One that has worked
 // and is rejected now is given up after a while.
-func (g *gathered) waitingAppPassword() *minted {
+func (g *observation) waitingAppPassword() *minted {
 	p := g.newestAppPassword()
 	if p == nil || p.Worked && p.Rejected && !g.now.Before(p.MadeAt.Add(plan.RemakeAfter)) {
 		return nil
@@ -163,7 +163,7 @@ func (g *gathered) waitingAppPassword() *minted {
 }
 
 // newestAppPassword gives the newest of those that are not on their way out; nil without one.
-func (g *gathered) newestAppPassword() *offline.AppPassword {
+func (g *observation) newestAppPassword() *offline.AppPassword {
 	if g.past.session == nil {
 		return nil
 	}
@@ -175,7 +175,7 @@ func (g *gathered) newestAppPassword() *offline.AppPassword {
 }
 
 // appPassword finds a kept one by its name.
-func (g *gathered) appPassword(name string) *offline.AppPassword {
+func (g *observation) appPassword(name string) *offline.AppPassword {
 	if g.past.session == nil || name == "" {
 		return nil
 	}
@@ -213,7 +213,7 @@ func rotateAfter(grant *v1alpha1.TokenGrant) time.Duration {
 
 // appPasswordName says who made it and when, to whoever finds it in the settings of the account: at most 120 characters.
 // Names tell the app passwords of a grant apart, so no two are of the same second.
-func appPasswordName(g *gathered, at time.Time) (string, time.Time) {
+func appPasswordName(g *observation, at time.Time) (string, time.Time) {
 	const longest = 85
 	of := g.grant.Namespace + "/" + g.grant.Name
 	if len(of) > longest {

@@ -9,13 +9,13 @@ import (
 )
 
 // hasAppPasswords says whether there are any that have not been deleted at Nextcloud, whatever the spec asks for now.
-func (g *gathered) hasAppPasswords() bool {
+func (g *observation) hasAppPasswords() bool {
 	return g.past.session != nil && len(g.past.session.AppPasswords) > 0
 }
 
 // endFormerAppPasswords takes away what kept the app passwords of a grant that asks for none any more, after the last of
 // them was retired.
-func (r *GrantReconciler) endFormerAppPasswords(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) endFormerAppPasswords(ctx context.Context, g *observation) error {
 	s := g.past.session
 	switch {
 	case g.grant.Spec.AppPassword != nil, s == nil, s.secret == nil, g.hasAppPasswords():
@@ -32,7 +32,7 @@ func (r *GrantReconciler) endFormerAppPasswords(ctx context.Context, g *gathered
 
 // endAppPasswords deletes at Nextcloud all app passwords of a deleted grant. Memory is asked first: the Secret that keeps
 // them may have gone before the grant, with its namespace.
-func (r *GrantReconciler) endAppPasswords(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) endAppPasswords(ctx context.Context, g *observation) error {
 	s, err := r.appPasswordsLeft(ctx, g)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (r *GrantReconciler) endAppPasswords(ctx context.Context, g *gathered) erro
 }
 
 // appPasswordsLeft finds what a deleted grant has at Nextcloud: what is kept, else what is published.
-func (r *GrantReconciler) appPasswordsLeft(ctx context.Context, g *gathered) (*session, error) {
+func (r *GrantReconciler) appPasswordsLeft(ctx context.Context, g *observation) (*session, error) {
 	if s := g.past.session; s != nil && (len(s.AppPasswords) > 0 || s.Login != nil) {
 		return s, nil
 	}

@@ -16,7 +16,7 @@ import (
 // logIn makes an app password, in an order that survives a crash at any point: the intent is kept, then the login is
 // sent, then the answer is kept, and nothing else is done before that. What was begun is finished also when the operator
 // is being stopped.
-func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (m *minted, err error) {
+func (r *GrantReconciler) logIn(ctx context.Context, g *observation) (m *minted, err error) {
 	err = r.atNextcloud(ctx, g, string(g.grant.Spec.AppPassword.Nextcloud.URL), func(ctx context.Context, nc nextcloud.Client) error {
 		m, err = r.logInAt(ctx, g, nc)
 		return err
@@ -24,7 +24,7 @@ func (r *GrantReconciler) logIn(ctx context.Context, g *gathered) (m *minted, er
 	return m, err
 }
 
-func (r *GrantReconciler) logInAt(ctx context.Context, g *gathered, nc nextcloud.Client) (*minted, error) {
+func (r *GrantReconciler) logInAt(ctx context.Context, g *observation, nc nextcloud.Client) (*minted, error) {
 	s := g.past.session
 	name, at := appPasswordName(g, g.now)
 	s.Login = &offline.Login{Content: g.loginContent(), Name: name, At: at}
@@ -48,14 +48,14 @@ func (r *GrantReconciler) logInAt(ctx context.Context, g *gathered, nc nextcloud
 	return mintedFrom(g.newestAppPassword()), nil
 }
 
-func (r *GrantReconciler) keepAppPasswords(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) keepAppPasswords(ctx context.Context, g *observation) error {
 	g.past.session.unsaved = true
 	return r.saveSession(ctx, g)
 }
 
 // notLoggedIn decides what may follow a failed login. A refused one is remembered before all else: it must not be sent
 // again, neither by this process nor by the next.
-func (r *GrantReconciler) notLoggedIn(ctx context.Context, g *gathered, err error) error {
+func (r *GrantReconciler) notLoggedIn(ctx context.Context, g *observation, err error) error {
 	failed, ok := errors.AsType[*nextcloud.Error](err)
 	if !ok {
 		return err
@@ -83,7 +83,7 @@ func (r *GrantReconciler) notLoggedIn(ctx context.Context, g *gathered, err erro
 }
 
 // unanswered is the failure while nobody knows what became of a login.
-func unanswered(l *offline.Login, g *gathered) error {
+func unanswered(l *offline.Login, g *observation) error {
 	next := l.At.Add(plan.LoginPause)
 	return &failure{
 		reason:     v1alpha1.ReasonNextcloudUnreachable,

@@ -23,12 +23,12 @@ const (
 	keepRetry = 10 * time.Second
 )
 
-// settle deletes the app passwords whose time has come, and notes what this reconcile has found out about the others.
-func (r *GrantReconciler) settle(ctx context.Context, g *gathered, out *outcome, d *plan.Decision) {
+// reconcileRetired deletes the app passwords whose time has come, and notes what this reconcile has found out about the others.
+func (r *GrantReconciler) reconcileRetired(ctx context.Context, g *observation, out *outcome, d *plan.Decision) {
 	if d.Retire {
 		r.retire(ctx, g)
 	}
-	r.note(ctx, g, out.verdict)
+	r.updateAppPasswords(ctx, g, out.verdict)
 	if d.MintReason == plan.MintRejected && !g.rejected() {
 		d.MintReason, out.waiting = "", false // Nextcloud takes it again, or it was replaced.
 	}
@@ -37,14 +37,14 @@ func (r *GrantReconciler) settle(ctx context.Context, g *gathered, out *outcome,
 	}
 }
 
-// note keeps what became of the app passwords. A write that is refused is no failure of the grant: memory has it, and it is
+// updateAppPasswords keeps what became of the app passwords. A write that is refused is no failure of the grant: memory has it, and it is
 // repeated.
-func (r *GrantReconciler) note(ctx context.Context, g *gathered, v *nextcloud.Verdict) {
+func (r *GrantReconciler) updateAppPasswords(ctx context.Context, g *observation, v *nextcloud.Verdict) {
 	s := g.past.session
 	if s == nil || len(s.AppPasswords) == 0 {
 		return
 	}
-	list := settled(s.AppPasswords, g.record, v, g.now, cmp.Or(r.Overlap, g.overlap()))
+	list := pruned(s.AppPasswords, g.record, v, g.now, cmp.Or(r.Overlap, g.overlap()))
 	if slices.EqualFunc(list, s.AppPasswords, offline.AppPassword.Equal) && !s.unsaved {
 		return
 	}
@@ -52,7 +52,7 @@ func (r *GrantReconciler) note(ctx context.Context, g *gathered, v *nextcloud.Ve
 	r.tryToKeep(ctx, g)
 }
 
-func (r *GrantReconciler) tryToKeep(ctx context.Context, g *gathered) {
+func (r *GrantReconciler) tryToKeep(ctx context.Context, g *observation) {
 	if err := r.keepAppPasswords(ctx, g); err != nil {
 		ctrl.LoggerFrom(ctx).Info("Cannot keep the app passwords yet", "failure", err.Error())
 		g.past.retireAfter = g.now.Add(keepRetry)
@@ -60,18 +60,18 @@ func (r *GrantReconciler) tryToKeep(ctx context.Context, g *gathered) {
 }
 
 // overlap is how long a replaced app password goes on working.
-func (g *gathered) overlap() time.Duration {
+func (g *observation) overlap() time.Duration {
 	if a := g.grant.Spec.AppPassword; a != nil {
 		return a.Rotation.Overlap.Duration
 	}
 	return v1alpha1.DefaultOverlap
 }
 
-// settled is pure. published describes what the Secret holds, and v is Nextcloud's word about it; either may be nil.
+// pruned is pure. published describes what the Secret holds, and v is Nextcloud's word about it; either may be nil.
 //
 // What was published ends when something else has been published instead, and then not at once: pods still have it. What
 // never was published and has a successor ends at once.
-func settled(list []offline.AppPassword, published *plan.Record, v *nextcloud.Verdict, now time.Time, overlap time.Duration) []offline.AppPassword {
+func pruned(list []offline.AppPassword, published *plan.Record, v *nextcloud.Verdict, now time.Time, overlap time.Duration) []offline.AppPassword {
 	list = slices.Clone(list)
 	current := -1
 	if published != nil {
@@ -82,7 +82,7 @@ func settled(list []offline.AppPassword, published *plan.Record, v *nextcloud.Ve
 		switch {
 		case i == current:
 			p.Published, p.EndAt = true, time.Time{}
-			hear(p, v)
+			recordVerdict(p, v)
 		case !p.EndAt.IsZero():
 		case published != nil && published.Name == "", i < current:
 			p.EndAt = now
@@ -96,8 +96,8 @@ func settled(list []offline.AppPassword, published *plan.Record, v *nextcloud.Ve
 	return list
 }
 
-// hear notes Nextcloud's word. A user or a group that is not as expected was let in nevertheless.
-func hear(p *offline.AppPassword, v *nextcloud.Verdict) {
+// recordVerdict notes Nextcloud's word. A user or a group that is not as expected was let in nevertheless.
+func recordVerdict(p *offline.AppPassword, v *nextcloud.Verdict) {
 	if v == nil || v.Outcome == nextcloud.Unknown {
 		return
 	}
@@ -107,7 +107,7 @@ func hear(p *offline.AppPassword, v *nextcloud.Verdict) {
 
 // retireAt is when there is something to do about app passwords that are not in use any more; zero for never. One that
 // was published waits until its successor has been seen to work.
-func (g *gathered) retireAt() time.Time {
+func (g *observation) retireAt() time.Time {
 	var next time.Time
 	if g.past.session == nil {
 		return next
@@ -124,7 +124,7 @@ func (g *gathered) retireAt() time.Time {
 }
 
 // replaced says that nobody needs it any more.
-func (g *gathered) replaced(p *offline.AppPassword) bool {
+func (g *observation) replaced(p *offline.AppPassword) bool {
 	if p.EndAt.IsZero() {
 		return false
 	}
@@ -136,7 +136,7 @@ func (g *gathered) replaced(p *offline.AppPassword) bool {
 }
 
 // retire deletes at Nextcloud what is due.
-func (r *GrantReconciler) retire(ctx context.Context, g *gathered) {
+func (r *GrantReconciler) retire(ctx context.Context, g *observation) {
 	s := g.past.session
 	var left []offline.AppPassword
 	for _, p := range s.AppPasswords {
@@ -157,7 +157,7 @@ func (r *GrantReconciler) retire(ctx context.Context, g *gathered) {
 }
 
 // deleteAppPassword ends one at the Nextcloud that made it. One that does not let it in has ended it already.
-func (r *GrantReconciler) deleteAppPassword(ctx context.Context, g *gathered, p *offline.AppPassword) error {
+func (r *GrantReconciler) deleteAppPassword(ctx context.Context, g *observation, p *offline.AppPassword) error {
 	err := r.atNextcloud(ctx, g, p.URL, func(ctx context.Context, nc nextcloud.Client) error {
 		return nc.Delete(ctx, nextcloud.AppPassword{User: p.User, Name: p.Name, Password: p.Password})
 	})
@@ -173,7 +173,7 @@ func (r *GrantReconciler) deleteAppPassword(ctx context.Context, g *gathered, p 
 }
 
 // rejected says that Nextcloud does not take the published app password any more.
-func (g *gathered) rejected() bool {
+func (g *observation) rejected() bool {
 	if g.record == nil {
 		return false
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // tried names what an attempt is made with. When it has changed, the next attempt need not wait for the backoff.
-func (g *gathered) tried() string {
+func (g *observation) tried() string {
 	parts := []string{g.inputs.Token, g.inputs.Credential, refreshRequest(g.grant), fmt.Sprint(g.grant.Generation)}
 	if g.issuer.object != nil {
 		parts = append(parts, g.issuer.key(), fmt.Sprint(g.issuer.object.GetGeneration()))
@@ -20,10 +20,10 @@ func (g *gathered) tried() string {
 }
 
 // sourced says that gathering has come as far as to whom is asked for a token.
-func (g *gathered) sourced() bool { return g.issuer.object != nil || g.login != nil }
+func (g *observation) sourced() bool { return g.issuer.object != nil || g.login != nil }
 
 // lastFailure is the failure whose backoff still counts: from memory, or after a restart from the status.
-func (g *gathered) lastFailure() *plan.Failure {
+func (g *observation) lastFailure() *plan.Failure {
 	if g.refused != nil {
 		return &plan.Failure{At: g.now, Reason: g.refused.reason, Count: 1}
 	}
@@ -56,16 +56,16 @@ func refreshRequest(grant *v1alpha1.TokenGrant) string {
 }
 
 // undisturbed says that the record in the Secret is that of the latest mint of this process, after which nothing has failed.
-func (g *gathered) undisturbed() bool {
+func (g *observation) undisturbed() bool {
 	m := g.past.minted
 	return m != nil && g.record != nil && m.record.SameMint(*g.record) && g.past.failure == nil && g.grant.Status.ConsecutiveFailures == 0
 }
 
 // notBefore is when a grant may do again what counts for some rates.
-func (r *GrantReconciler) notBefore(of *rates, g *gathered) time.Time {
+func (r *GrantReconciler) notBefore(of *rates, g *observation) time.Time {
 	return of.next(client.ObjectKeyFromObject(g.grant), r.memory.count(g.grant.Namespace), g.now)
 }
 
-func (r *GrantReconciler) spend(of *rates, g *gathered) {
+func (r *GrantReconciler) spend(of *rates, g *observation) {
 	of.spend(client.ObjectKeyFromObject(g.grant), r.memory.count(g.grant.Namespace), g.now)
 }

@@ -35,7 +35,7 @@ type assertion struct {
 }
 
 // gatherCredential reads all that the client authenticates with: what is minted must be ended in the same way.
-func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherCredential(ctx context.Context, g *observation) error {
 	account, namespace, err := g.account()
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (r *GrantReconciler) gatherCredential(ctx context.Context, g *gathered) err
 }
 
 // authenticate is the closed list of the ways in which a client can authenticate. What it refers to is in one namespace.
-func (r *GrantReconciler) authenticate(ctx context.Context, g *gathered, account *v1alpha1.ServiceAccount, namespace string) (credential, error) {
+func (r *GrantReconciler) authenticate(ctx context.Context, g *observation, account *v1alpha1.ServiceAccount, namespace string) (credential, error) {
 	switch {
 	case account.ClientSecret != nil:
 		return r.clientSecret(ctx, account.ClientSecret, namespace)
@@ -86,7 +86,7 @@ func (r *GrantReconciler) privateKeyJWT(ctx context.Context, k *v1alpha1.Private
 	}
 	auth, err := keycloak.PrivateKeyJWT(keycloak.PrivateKeyJWTOptions{Key: key.value, Algorithm: k.Algorithm, KeyID: k.KeyID, Now: r.Clock.Now})
 	if err != nil {
-		return credential{}, unfit(k.SecretRef.Name, err)
+		return credential{}, invalidCredential(k.SecretRef.Name, err)
 	}
 	return credential{auth: auth, version: fmt.Sprintf("%s/%s/%s", key.version, k.Algorithm, k.KeyID)}, nil
 }
@@ -107,13 +107,13 @@ func (r *GrantReconciler) tlsClient(ctx context.Context, t *v1alpha1.ClientCerti
 	}
 	pair, err := keycloak.ClientCertificate(certificate.value.Reveal(), key.value, r.Clock.Now())
 	if err != nil {
-		return credential{}, unfit(secret.Name, err)
+		return credential{}, invalidCredential(secret.Name, err)
 	}
 	return credential{keycloak.TLS(), key.version, issuer.NewCertificate(secret.String(), pair)}, nil
 }
 
-// unfit says in which Secret a key or certificate stands that cannot be used.
-func unfit(secret string, err error) error {
+// invalidCredential says in which Secret a key or certificate stands that cannot be used.
+func invalidCredential(secret string, err error) error {
 	if k, ok := errors.AsType[*keycloak.Error](err); ok {
 		return failf(k.Reason, "Secret %q: %s: %s", secret, k.Description, k.Hint)
 	}
@@ -122,7 +122,7 @@ func unfit(secret string, err error) error {
 
 // kubernetesToken asks the API server for a token whenever a client assertion is needed. The operator may ask for tokens of
 // all ServiceAccounts, its users may not: the ServiceAccount's annotation must allow the audience.
-func (r *GrantReconciler) kubernetesToken(ctx context.Context, g *gathered, k *v1alpha1.KubernetesToken, namespace string) (assertion, error) {
+func (r *GrantReconciler) kubernetesToken(ctx context.Context, g *observation, k *v1alpha1.KubernetesToken, namespace string) (assertion, error) {
 	key := types.NamespacedName{Namespace: namespace, Name: k.ServiceAccountName}
 	account, err := r.Issuers.References.meta(ctx, kindServiceAccount, key)
 	if err != nil {

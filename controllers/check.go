@@ -14,12 +14,12 @@ import (
 
 // checkMinted asks Nextcloud about a new token, when that is due: always for the first token, a changed spec, another
 // identity, a key that Nextcloud may not know yet, and while the last answer was no acceptance; else at the interval.
-func (r *GrantReconciler) checkMinted(ctx context.Context, g *gathered, m *minted) (*nextcloud.Verdict, error) {
+func (r *GrantReconciler) checkMinted(ctx context.Context, g *observation, m *minted) (*nextcloud.Verdict, error) {
 	if g.grant.Spec.NextcloudCheck() == nil {
 		return nil, nil
 	}
 	planned := g.planCheck()
-	if g.record != nil && !planned.Unsettled && sameIdentity(g.record, &m.record) &&
+	if g.record != nil && !planned.Unconfirmed && sameIdentity(g.record, &m.record) &&
 		g.now.Before(planned.LastAt.Add(planned.Interval)) {
 		return nil, nil
 	}
@@ -31,7 +31,7 @@ func sameIdentity(a, b *plan.Record) bool {
 		a.KeyID == b.KeyID && a.Name == b.Name && slices.Equal(a.Token.Audiences, b.Token.Audiences)
 }
 
-func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *minted) (v *nextcloud.Verdict, err error) {
+func (r *GrantReconciler) askNextcloud(ctx context.Context, g *observation, m *minted) (v *nextcloud.Verdict, err error) {
 	ctx, end := stage.Begin(ctx, stage.Check)
 	defer func() { end(verdictError(v, err)) }()
 	c := g.grant.Spec.NextcloudCheck()
@@ -55,7 +55,7 @@ func (r *GrantReconciler) askNextcloud(ctx context.Context, g *gathered, m *mint
 
 // atNextcloud asks a Nextcloud of the grant, when there is a slot for it. While there is none nobody is asked, and the
 // failure is deferred.
-func (r *GrantReconciler) atNextcloud(ctx context.Context, g *gathered, target string, ask func(context.Context, nextcloud.Client) error) error {
+func (r *GrantReconciler) atNextcloud(ctx context.Context, g *observation, target string, ask func(context.Context, nextcloud.Client) error) error {
 	c, err := r.cloud(ctx, g, target)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (r *GrantReconciler) atNextcloud(ctx context.Context, g *gathered, target s
 
 // cloud gives the connection to a Nextcloud of the grant. Where the authorities are gone with the grant, or the spec has
 // dropped them, what was made there is ended through the connection that it was made with.
-func (r *GrantReconciler) cloud(ctx context.Context, g *gathered, target string) (*nextcloudClient, error) {
+func (r *GrantReconciler) cloud(ctx context.Context, g *observation, target string) (*nextcloudClient, error) {
 	c, used := g.grant.Spec.Nextcloud(), g.past.cloud
 	var ref *v1alpha1.CARef
 	if c != nil {
@@ -102,7 +102,7 @@ func nextcloudPath(grant *v1alpha1.TokenGrant) string {
 }
 
 // hintsFor tells what we know and Nextcloud's uniform 401 does not say.
-func hintsFor(g *gathered, m *minted) nextcloud.Hints {
+func hintsFor(g *observation, m *minted) nextcloud.Hints {
 	known := g.grant.Status.Check // It keeps the user that Nextcloud named once.
 	if m.record.Name != "" {
 		return nextcloud.Hints{AppPassword: true, Username: m.record.Token.Username}
@@ -126,7 +126,7 @@ func pathChecks(paths []v1alpha1.NextcloudPath) []nextcloud.PathCheck {
 
 // withholds reports whether a token waits until Nextcloud was asked about it: the first one under Enforce, and one of
 // another identity. A refresh of what is held does not wait.
-func (g *gathered) withholds(m *minted) bool {
+func (g *observation) withholds(m *minted) bool {
 	if c := g.grant.Spec.Check; c == nil || c.Policy == v1alpha1.PolicyWarn {
 		return false
 	}

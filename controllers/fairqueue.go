@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// crowd is how many requests of a namespace have the same priority, one after the other.
-	crowd = 50
+	// namespaceBurst is how many requests of a namespace have the same priority, one after the other.
+	namespaceBurst = 50
 	// lastPriority bounds how far back a namespace is put. The priority is a label of the queue's metrics.
 	lastPriority = -20
 )
@@ -59,7 +59,7 @@ func (q *fairQueue) enter(request ctrl.Request) int {
 		q.ready[request] = true
 		q.of[request.Namespace]++
 	}
-	return max(lastPriority, -(before / crowd))
+	return max(lastPriority, -(before / namespaceBurst))
 }
 
 // GetWithPriority implements priorityqueue.PriorityQueue.

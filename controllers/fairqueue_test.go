@@ -37,15 +37,15 @@ func take(q *fairQueue, n int) (namespaces []string) {
 
 func TestACrowdLetsOthersPass(t *testing.T) {
 	q := newQueue(t)
-	for i := range 3 * crowd {
+	for i := range 3 * namespaceBurst {
 		q.Add(requestFor("many", i))
 	}
 	q.Add(requestFor("few", 0))
 	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priorityCalled)}, requestFor("called", 0))
 	q.AddWithOpts(priorityqueue.AddOpts{Priority: new(priorityWaiting)}, requestFor("waits", 0))
-	got := take(q, 3*crowd+3)
+	got := take(q, 3*namespaceBurst+3)
 	want := []string{"called"}
-	for range crowd {
+	for range namespaceBurst {
 		want = append(want, "many")
 	}
 	want = append(want, "few")
@@ -59,7 +59,7 @@ func TestACrowdLetsOthersPass(t *testing.T) {
 
 func TestARequestCountsOnce(t *testing.T) {
 	q := newQueue(t)
-	for range 3 * crowd {
+	for range 3 * namespaceBurst {
 		q.Add(requestFor("one", 0))
 	}
 	q.AddAfter(requestFor("one", 1), time.Hour)
@@ -73,11 +73,11 @@ func TestARequestCountsOnce(t *testing.T) {
 
 func TestPrioritiesAreBounded(t *testing.T) {
 	q := newQueue(t)
-	for i := range 100 * crowd {
+	for i := range 100 * namespaceBurst {
 		q.Add(requestFor("many", i))
 	}
 	last := 0
-	for range 100 * crowd {
+	for range 100 * namespaceBurst {
 		_, priority, _ := q.GetWithPriority()
 		last = min(last, priority)
 	}

@@ -34,16 +34,16 @@ func finalizes(grant *v1alpha1.TokenGrant) bool {
 
 // end ends what a deleted grant has outside the cluster: the closed list. Each is tried, whatever the others meet, and
 // finds what it needs by itself: nothing that the grant cannot do any more keeps it from ending what it did.
-func (r *GrantReconciler) end(ctx context.Context, g *gathered) []error {
+func (r *GrantReconciler) end(ctx context.Context, g *observation) []error {
 	return tryAll(ctx, g, r.endAppPasswords, r.revokePublished, r.endSession)
 }
 
 // endFormer ends what a living grant has outside the cluster and does not ask for any more: the closed list.
-func (r *GrantReconciler) endFormer(ctx context.Context, g *gathered) []error {
+func (r *GrantReconciler) endFormer(ctx context.Context, g *observation) []error {
 	return tryAll(ctx, g, r.endFormerSession, r.endFormerAppPasswords)
 }
 
-func tryAll(ctx context.Context, g *gathered, all ...func(context.Context, *gathered) error) []error {
+func tryAll(ctx context.Context, g *observation, all ...func(context.Context, *observation) error) []error {
 	var failed []error
 	for _, try := range all {
 		if err := try(ctx, g); err != nil {
@@ -70,7 +70,7 @@ func (r *GrantReconciler) ensureFinalizer(ctx context.Context, grant *v1alpha1.T
 		return formerRetry, nil
 	}
 	if len(failed) > 0 {
-		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "The spec has changed, and what was made for the former one was not ended: "+describe(failed))
+		r.recordEvent(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "The spec has changed, and what was made for the former one was not ended: "+describe(failed))
 	}
 	if finalizes(grant) || g.hasAppPasswords() {
 		return 0, nil
@@ -98,7 +98,7 @@ func (r *GrantReconciler) finalize(ctx context.Context, grant *v1alpha1.TokenGra
 		return conflicting(err)
 	}
 	if len(failed) > 0 {
-		r.tell(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "Deleted without revoking everything: "+describe(failed))
+		r.recordEvent(ctx, grant, corev1.EventTypeWarning, v1alpha1.ReasonNotRevoked, "Deleted without revoking everything: "+describe(failed))
 	} else {
 		ctrl.LoggerFrom(ctx).Info("Ended what the TokenGrant had outside of the cluster")
 	}
@@ -144,9 +144,9 @@ func sooner(a, b time.Duration) time.Duration {
 }
 
 // ending is what there is to work with before anything is read.
-func (r *GrantReconciler) ending(grant *v1alpha1.TokenGrant) *gathered {
+func (r *GrantReconciler) ending(grant *v1alpha1.TokenGrant) *observation {
 	key := types.NamespacedName{Namespace: grant.Namespace, Name: grant.Name}
-	return &gathered{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
+	return &observation{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
 }
 
 func (r *GrantReconciler) patchFinalizer(ctx context.Context, grant *v1alpha1.TokenGrant, change func(client.Object, string) bool) error {

@@ -111,9 +111,9 @@ func TestFinalizeGivesUp(t *testing.T) {
 func TestLongMessagesFitIntoAnEvent(t *testing.T) {
 	told := events.NewFakeRecorder(1)
 	r := &GrantReconciler{Recorder: told}
-	r.tell(t.Context(), &v1alpha1.TokenGrant{}, corev1.EventTypeWarning, "R", strings.Repeat("ä", maxNote))
-	note := strings.TrimPrefix(<-told.Events, "Warning R ")
-	if len(note) > maxNote || !strings.HasSuffix(note, "ä…") {
-		t.Errorf("%d bytes, ending in %q", len(note), note[len(note)-8:])
+	r.recordEvent(t.Context(), &v1alpha1.TokenGrant{}, corev1.EventTypeWarning, "R", strings.Repeat("ä", maxNote))
+	updateAppPasswords := strings.TrimPrefix(<-told.Events, "Warning R ")
+	if len(updateAppPasswords) > maxNote || !strings.HasSuffix(updateAppPasswords, "ä…") {
+		t.Errorf("%d bytes, ending in %q", len(updateAppPasswords), updateAppPasswords[len(updateAppPasswords)-8:])
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/tokengrant/tokengrant/nextcloud"
 )
 
-// gathered is all that a reconcile works with.
-type gathered struct {
+// observation is all that a reconcile works with.
+type observation struct {
 	now   time.Time
 	grant *v1alpha1.TokenGrant
 	past  *remembered
@@ -57,11 +57,11 @@ type gathered struct {
 	verdict *nextcloud.Verdict
 }
 
-// gather does all the reading. A failure says what is missing; the gathered parts before it are still good, so that
-// the state of the held token can be told.
-func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant) (*gathered, error) {
+// gather does all the reading. On failure the observation is partial but valid, so the status of the current token can still be
+// reported.
+func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant) (*observation, error) {
 	key := types.NamespacedName{Namespace: grant.Namespace, Name: grant.Name}
-	g := &gathered{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
+	g := &observation{now: r.Clock.Now(), grant: grant, past: r.memory.of(key, grant.UID)}
 	if err := r.gatherSecret(ctx, g); err != nil {
 		return g, err
 	}
@@ -77,15 +77,15 @@ func (r *GrantReconciler) gather(ctx context.Context, grant *v1alpha1.TokenGrant
 }
 
 // validTemplates judges the templates of each generation once: a trial costs a tenth of a millisecond.
-func (g *gathered) validTemplates() error {
-	if g.past.judged != g.grant.Generation {
-		g.past.judged, g.past.misfit = g.grant.Generation, publish.Validate(templates(g.grant))
+func (g *observation) validTemplates() error {
+	if g.past.templatesGeneration != g.grant.Generation {
+		g.past.templatesGeneration, g.past.templatesErr = g.grant.Generation, publish.Validate(templates(g.grant))
 	}
-	return g.past.misfit
+	return g.past.templatesErr
 }
 
 // gatherSource finds out where the token comes from.
-func (r *GrantReconciler) gatherSource(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherSource(ctx context.Context, g *observation) error {
 	if g.grant.Spec.AppPassword != nil {
 		return r.gatherAppPassword(ctx, g)
 	}
@@ -99,7 +99,7 @@ func (r *GrantReconciler) gatherSource(ctx context.Context, g *gathered) error {
 // gatherSecret reads the Secret and its record. A Secret that is not ours is a conflict. Where the cache does not show
 // what we wrote last, or shows nothing where the metadata do, the API server is asked: a stale cache must not lead to
 // a second mint, and a Secret whose labels were removed is still ours.
-func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherSecret(ctx context.Context, g *observation) error {
 	key := types.NamespacedName{Namespace: g.grant.Namespace, Name: secretName(g.grant)}
 	var s corev1.Secret
 	err := r.Get(ctx, key, &s)
@@ -107,16 +107,16 @@ func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
 		return fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	found := err == nil
-	doubtful := g.past.written != "" && (!found || s.ResourceVersion != g.past.written) ||
+	suspect := g.past.written != "" && (!found || s.ResourceVersion != g.past.written) ||
 		isTrimmed(&s) && publish.Owned(&s, g.grant.UID)
-	if !found && !doubtful {
+	if !found && !suspect {
 		m, err := r.Issuers.References.meta(ctx, kindSecret, key)
 		if err != nil {
 			return err
 		}
-		doubtful = m != nil
+		suspect = m != nil
 	}
-	if doubtful {
+	if suspect {
 		s = corev1.Secret{}
 		err := r.Live.Get(ctx, key, &s)
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -137,7 +137,7 @@ func (r *GrantReconciler) gatherSecret(ctx context.Context, g *gathered) error {
 }
 
 // judgeSecret finds the record in our Secret, and what was changed in it behind our back.
-func (g *gathered) judgeSecret() error {
+func (g *observation) judgeSecret() error {
 	record, err := plan.ParseRecord(g.existing.Annotations[v1alpha1.PublishedAnnotation])
 	if err != nil {
 		// Without a sound record nobody knows what the data are.
@@ -160,7 +160,7 @@ func conflict(s *corev1.Secret) error {
 	return failf(v1alpha1.ReasonSecretConflict, "Secret %q exists, was not made by this TokenGrant and is left untouched: choose another spec.delivery.secret.name, or delete that Secret", s.Name)
 }
 
-func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *observation) error {
 	var err error
 	if g.issuer, err = r.Issuers.resolve(ctx, g.grant.Namespace, g.grant.Spec.IssuerRef); err != nil {
 		return err
@@ -179,7 +179,7 @@ func (r *GrantReconciler) gatherIssuer(ctx context.Context, g *gathered) error {
 }
 
 // gatherClient finds out as which client to authenticate, and whether the grant may.
-func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherClient(ctx context.Context, g *observation) error {
 	account, _, err := g.account()
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (r *GrantReconciler) gatherClient(ctx context.Context, g *gathered) error {
 }
 
 // account is the client that a grant authenticates as, and the namespace of what that refers to.
-func (g *gathered) account() (*v1alpha1.ServiceAccount, string, error) {
+func (g *observation) account() (*v1alpha1.ServiceAccount, string, error) {
 	if own := g.grant.Spec.ServiceAccount; own != nil {
 		return own, g.grant.Namespace, nil
 	}
@@ -206,7 +206,7 @@ func (g *gathered) account() (*v1alpha1.ServiceAccount, string, error) {
 	return g.issuer.spec.ServiceAccount, g.issuer.namespace, nil
 }
 
-func tokenInputs(g *gathered) string {
+func tokenInputs(g *observation) string {
 	spec := g.grant.Spec
 	parts := []string{string(g.issuer.spec.URL), g.clientID, plan.Words(spec.Scopes)}
 	parts = append(parts, subjectInputs(spec.Subject)...)
@@ -220,7 +220,7 @@ func tokenInputs(g *gathered) string {
 }
 
 // planInput is what the decision depends on. Inputs that gathering did not come to know are taken for unchanged.
-func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.Input {
+func (r *GrantReconciler) planInput(g *observation, gatherFailure *failure) plan.Input {
 	in := plan.Input{
 		Now:       g.now,
 		UID:       string(g.grant.UID),
@@ -250,25 +250,25 @@ func (r *GrantReconciler) planInput(g *gathered, gatherFailure *failure) plan.In
 }
 
 // lost says that the Secret cannot be what the spec asks for with the token that it held.
-func (g *gathered) lost() bool {
+func (g *observation) lost() bool {
 	return (g.drift == publish.Data || g.drift == publish.Missing || g.reshaped) && g.held() == nil
 }
 
-func (g *gathered) planCheck() *plan.Check {
+func (g *observation) planCheck() *plan.Check {
 	c := g.grant.Spec.Check
 	if c == nil || g.held() == nil {
 		return nil
 	}
-	check := &plan.Check{Interval: c.Interval.Duration, Failure: g.past.unsettled}
+	check := &plan.Check{Interval: c.Interval.Duration, Failure: g.past.unconfirmed}
 	if g.verdict != nil {
-		check.LastAt, check.Unsettled = g.now, g.verdict.Outcome != nextcloud.Accepted
+		check.LastAt, check.Unconfirmed = g.now, g.verdict.Outcome != nextcloud.Accepted
 		return check
 	}
 	if n := g.grant.Status.Check; n != nil && n.CheckedAt != nil {
 		check.LastAt = n.CheckedAt.Time
 	}
 	accepted := meta.FindStatusCondition(g.grant.Status.Conditions, v1alpha1.ConditionCheckPassed)
-	check.Unsettled = accepted == nil || accepted.Status != metav1.ConditionTrue || accepted.ObservedGeneration != g.grant.Generation
+	check.Unconfirmed = accepted == nil || accepted.Status != metav1.ConditionTrue || accepted.ObservedGeneration != g.grant.Generation
 	return check
 }
 

@@ -10,7 +10,7 @@ import (
 
 // held gives the token in the Secret: from memory or, where the Secret has the default keys, from there.
 // It is nil when the token cannot be told from what it was rendered into.
-func (g *gathered) held() *minted {
+func (g *observation) held() *minted {
 	if m := g.past.minted; m != nil && g.record != nil && m.record.SameMint(*g.record) {
 		return m
 	}
@@ -39,7 +39,7 @@ func fromSecret(s *corev1.Secret, record *plan.Record) *minted {
 
 // restorable gives the token with which a damaged Secret can be made whole: the one that it held, or that memory has
 // for the same inputs, as long as it lives.
-func (g *gathered) restorable() *minted {
+func (g *observation) restorable() *minted {
 	m := g.held()
 	if m == nil && g.record == nil {
 		m = g.past.minted
@@ -57,13 +57,13 @@ func (g *gathered) restorable() *minted {
 }
 
 // unpublished gives a token that was minted for what is asked for now and is newer than the one in the Secret.
-func (g *gathered) unpublished() *minted { return g.fresh(g.past.minted) }
+func (g *observation) unpublished() *minted { return g.fresh(g.past.minted) }
 
-// keptOut gives the token that waits for Nextcloud to read the issuer's keys anew.
-func (g *gathered) keptOut() *minted { return g.fresh(g.past.keptOut) }
+// withheld gives the token that waits for Nextcloud to read the issuer's keys anew.
+func (g *observation) withheld() *minted { return g.fresh(g.past.withheld) }
 
 // fresh gives a token if it is what a mint would give now.
-func (g *gathered) fresh(m *minted) *minted {
+func (g *observation) fresh(m *minted) *minted {
 	if m == nil || m.record.Inputs != g.inputs.Token || m.record.Credential != g.inputs.Credential ||
 		m.record.Request != refreshRequest(g.grant) {
 		return nil

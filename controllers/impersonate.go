@@ -26,7 +26,7 @@ func requestedSubject(grant *v1alpha1.TokenGrant) string {
 }
 
 // mintImpersonated takes a token from the session of the requested user, and narrows it to the grant's audience.
-func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
+func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *observation, request issuer.MintRequest) (keycloak.Token, error) {
 	if err := r.canKeep(g.grant); err != nil {
 		return keycloak.Token{}, err
 	}
@@ -42,7 +42,7 @@ func (r *GrantReconciler) mintImpersonated(ctx context.Context, g *gathered, req
 
 // userToken continues the session that is kept, and opens another one only where there is none any more: each would
 // stay at the issuer. What the issuer answers is waited for, and kept first of all, also when the operator is stopped.
-func (r *GrantReconciler) userToken(ctx context.Context, g *gathered, subject issuer.SubjectRequest) (keycloak.Token, error) {
+func (r *GrantReconciler) userToken(ctx context.Context, g *observation, subject issuer.SubjectRequest) (keycloak.Token, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s, err := r.savedSession(ctx, g)
@@ -85,12 +85,12 @@ func ended(err error) bool {
 }
 
 // userSource tells one session of a requested user from another.
-func (g *gathered) userSource() string {
+func (g *observation) userSource() string {
 	return plan.HashInputs("requestedSubject", requestedSubject(g.grant), string(g.issuer.spec.URL), g.clientID, plan.Words(g.grant.Spec.Scopes))
 }
 
 // checkUser refuses a token of anybody but the requested user. Username and ID are what Keycloak takes for one.
-func checkUser(g *gathered, claims *keycloak.Claims) error {
+func checkUser(g *observation, claims *keycloak.Claims) error {
 	user := requestedSubject(g.grant)
 	if user == "" || claims.Username == user || claims.Subject == user {
 		return nil
@@ -103,7 +103,7 @@ func checkUser(g *gathered, claims *keycloak.Claims) error {
 func (s *session) ofUser() bool { return s.User != "" && !s.RefreshToken.IsZero() }
 
 // endFormerSession ends the session of a user as whom a living grant does not act any more, or may not.
-func (r *GrantReconciler) endFormerSession(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) endFormerSession(ctx context.Context, g *observation) error {
 	s, err := r.session(ctx, g)
 	switch {
 	case err != nil && keepsSession(g.grant):
@@ -128,7 +128,7 @@ func (r *GrantReconciler) endFormerSession(ctx context.Context, g *gathered) err
 
 // wantsSession says whether a session is what the spec asks for and the issuer allows. Where that cannot be told for
 // now, it is.
-func (r *GrantReconciler) wantsSession(ctx context.Context, g *gathered, s *session) (bool, error) {
+func (r *GrantReconciler) wantsSession(ctx context.Context, g *observation, s *session) (bool, error) {
 	if s.User != requestedSubject(g.grant) {
 		return false, nil
 	}
@@ -148,7 +148,7 @@ func (r *GrantReconciler) wantsSession(ctx context.Context, g *gathered, s *sess
 }
 
 // dropSession forgets a session that has ended, and deletes its Secret where the grant has no further use for it.
-func (r *GrantReconciler) dropSession(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) dropSession(ctx context.Context, g *observation) error {
 	if keepsSession(g.grant) || g.hasAppPasswords() {
 		s := g.past.session
 		s.Source, s.RefreshToken, s.Issuer, s.ClientID, s.User = "", sensitive.String{}, "", "", ""
@@ -160,7 +160,7 @@ func (r *GrantReconciler) dropSession(ctx context.Context, g *gathered) error {
 
 // endSession ends the session of a deleted grant: of a requested user always, because nobody else can; of one who has
 // logged in where the spec wants that.
-func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) endSession(ctx context.Context, g *observation) error {
 	s, err := r.session(ctx, g)
 	user := requestedSubject(g.grant)
 	switch {
@@ -183,7 +183,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *gathered) error {
 }
 
 // logout ends a session at the issuer. One that has ended already is no failure.
-func (r *GrantReconciler) logout(ctx context.Context, g *gathered, s *session) error {
+func (r *GrantReconciler) logout(ctx context.Context, g *observation, s *session) error {
 	a, err := r.accessTo(ctx, g, s.Issuer, s.ClientID, s.access)
 	if err == nil {
 		err = r.away(ctx, g, func(ctx context.Context) error { return a.conn.Logout(ctx, a.client, s.RefreshToken) })

@@ -83,7 +83,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, err
 	}
 	if provider != nil && failed == nil {
-		failed = useless(provider)
+		failed = missingGrantTypes(provider)
 	}
 	if failed == nil {
 		failed = invalidRule(view)
@@ -126,8 +126,8 @@ func (r *IssuerReconciler) discover(ctx context.Context, view issuerView) (*keyc
 	return provider, err
 }
 
-// useless says that an issuer answers, and has nothing for grants without a user's login.
-func useless(p *keycloak.Provider) *failure {
+// missingGrantTypes says that an issuer answers, and has nothing for grants without a user's login.
+func missingGrantTypes(p *keycloak.Provider) *failure {
 	if says := granttype.Unusable(p.GrantTypes); says != "" {
 		return failf(v1alpha1.ReasonGrantTypeUnsupported, "%s", says)
 	}

@@ -186,7 +186,7 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 		Concurrency:       int(view.spec.Limits.Concurrency),
 		Clock:             i.Clock,
 		UserAgent:         i.UserAgent,
-		Turned:            i.turned(view),
+		OnStateChange:     i.changed(view),
 	})
 	if err != nil {
 		return nil, failf(v1alpha1.ReasonInvalidSpec, "%s cannot be used: %v", view, err)
@@ -194,11 +194,11 @@ func (i *Issuers) connect(ctx context.Context, view issuerView) (*issuer.Issuer,
 	return connection, nil
 }
 
-func (i *Issuers) turned(view issuerView) func(issuer.News) {
+func (i *Issuers) changed(view issuerView) func(issuer.StateChange) {
 	if i.recovery == nil {
 		return nil
 	}
-	return func(news issuer.News) { i.recovery.turned(view, news) }
+	return func(news issuer.StateChange) { i.recovery.changed(view, news) }
 }
 
 func (v issuerView) key() string {

@@ -24,9 +24,9 @@ type remembered struct {
 	uid types.UID
 	// minted is the newest token, with what it was minted from: published, or to be published when writing failed.
 	minted *minted
-	// keptOut is a token that Nextcloud rejects because it does not know its key yet, or a first one that it could not be
+	// withheld is a token that Nextcloud rejects because it does not know its key yet, or a first one that it could not be
 	// asked about yet.
-	keptOut *minted
+	withheld *minted
 	// written is the resourceVersion of the Secret as we wrote it, sessionWritten that of the session's.
 	written, sessionWritten string
 	// writing says that a Secret is being written, and seen are the changes of our Secrets that the watch has told of
@@ -45,19 +45,19 @@ type remembered struct {
 	failure *plan.Failure
 	began   time.Time
 	tried   string
-	// judged is the generation of the grant whose templates were judged last, and misfit what is wrong with them.
-	judged int64
-	misfit error
+	// templatesGeneration is the generation of the grant whose templates were checked last, and templatesErr their error.
+	templatesGeneration int64
+	templatesErr        error
 	// saved is the resourceVersion of the grant when its status was last written or found to be right.
 	saved string
 	// unsaved is an outcome that could not be written into the status.
 	unsaved *outcome
 	// unnudged says why the pods were not nudged at the latest publish.
 	unnudged string
-	// parked says that there was no slot the last time.
-	parked bool
-	// unsettled is the latest check that was no acceptance.
-	unsettled *plan.Failure
+	// queued says that there was no slot the last time.
+	queued bool
+	// unconfirmed is the latest check that was no acceptance.
+	unconfirmed *plan.Failure
 }
 
 // seen is a Secret as the watch has shown it, and what to do if it is not as we wrote it.

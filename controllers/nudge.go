@@ -21,7 +21,7 @@ const nudgeTimeout = 5 * time.Second
 // nudge annotates the running pods that mount the grant's Secret. A kubelet that sees its pod change looks after the
 // pod's volumes at once, and not only at its next round. Pods are read when they are needed and never cached. That it
 // fails delays the token and no more, so it is told in the status and stops nothing.
-func (r *GrantReconciler) nudge(ctx context.Context, g *gathered) {
+func (r *GrantReconciler) nudge(ctx context.Context, g *observation) {
 	g.past.unnudged = ""
 	if !g.grant.SecretDelivery().NudgePods {
 		return

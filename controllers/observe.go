@@ -21,8 +21,8 @@ import (
 
 // observed does what was decided, renew or recheck, and tells of it: its stages to the metrics of the grant's issuer, the
 // whole as a trace where there are traces.
-func (r *GrantReconciler) observed(ctx context.Context, g *gathered, out *outcome, d plan.Decision,
-	do func(context.Context, *gathered, *outcome) error,
+func (r *GrantReconciler) observed(ctx context.Context, g *observation, out *outcome, d plan.Decision,
+	do func(context.Context, *observation, *outcome) error,
 ) error {
 	if d.Counts {
 		r.spend(&r.attempts, g)
@@ -55,7 +55,7 @@ func (v issuerView) label() metrics.Issuer {
 }
 
 // trace begins the span that the stages of a refresh or a check are parts of.
-func (r *GrantReconciler) trace(ctx context.Context, g *gathered, d plan.Decision) (context.Context, func(error)) {
+func (r *GrantReconciler) trace(ctx context.Context, g *observation, d plan.Decision) (context.Context, func(error)) {
 	if r.Traces == nil {
 		return ctx, func(error) {}
 	}

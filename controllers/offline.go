@@ -35,7 +35,7 @@ func keepsSession(grant *v1alpha1.TokenGrant) bool {
 }
 
 // offlineLogin reads the token of the login. Its Secret may go once the session is kept.
-func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1alpha1.SecretKeyRef) (*login, error) {
+func (r *GrantReconciler) offlineLogin(ctx context.Context, g *observation, ref *v1alpha1.SecretKeyRef) (*login, error) {
 	token, err := r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}, ref.Key})
 	if err == nil {
 		trimmed := strings.TrimSpace(token.value.Reveal()) // Files and pipes end with a line break; no token does.
@@ -55,7 +55,7 @@ func (r *GrantReconciler) offlineLogin(ctx context.Context, g *gathered, ref *v1
 }
 
 // mintOffline refreshes the session of a user and exchanges the answer, if that is asked for.
-func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
+func (r *GrantReconciler) mintOffline(ctx context.Context, g *observation, request issuer.MintRequest) (keycloak.Token, error) {
 	s, err := r.savedSession(ctx, g)
 	if err != nil {
 		return keycloak.Token{}, err
@@ -77,7 +77,7 @@ func (r *GrantReconciler) mintOffline(ctx context.Context, g *gathered, request 
 
 // refreshToken is the newest one of the session, or the one of a new login. It is shown to nobody but the issuer, and the
 // client, that it is of: the spec may name another by now.
-func (r *GrantReconciler) refreshToken(g *gathered, s *session) (sensitive.String, error) {
+func (r *GrantReconciler) refreshToken(g *observation, s *session) (sensitive.String, error) {
 	login, ref := g.subject.login, g.grant.Spec.Subject.OfflineTokenSecretRef
 	ours := s.Issuer == string(g.issuer.spec.URL) && s.ClientID == g.clientID
 	switch {
@@ -98,7 +98,7 @@ func (r *GrantReconciler) refreshToken(g *gathered, s *session) (sensitive.Strin
 
 // refresh continues a session, and keeps its new refresh token before anything is done with the answer: where the realm
 // revokes refresh tokens, the one that was sent is void already. A stop of the operator waits for that.
-func (r *GrantReconciler) refresh(ctx context.Context, g *gathered, client issuer.SubjectRequest, refreshToken sensitive.String) (keycloak.Token, error) {
+func (r *GrantReconciler) refresh(ctx context.Context, g *observation, client issuer.SubjectRequest, refreshToken sensitive.String) (keycloak.Token, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	token, err := g.conn.Refresh(ctx, client, refreshToken)
@@ -127,7 +127,7 @@ func relogin(grant *v1alpha1.TokenGrant, err error) error {
 }
 
 // exchangeOf narrows a token of a session to the audience of the grant.
-func (r *GrantReconciler) exchangeOf(ctx context.Context, g *gathered, request issuer.MintRequest, token keycloak.Token) (keycloak.Token, error) {
+func (r *GrantReconciler) exchangeOf(ctx context.Context, g *observation, request issuer.MintRequest, token keycloak.Token) (keycloak.Token, error) {
 	if request.Exchange == nil {
 		return token, nil
 	}

@@ -33,8 +33,8 @@ type outcome struct {
 	// verdict is what Nextcloud said now about the token in the Secret, or about the first one, that it kept out;
 	// nil when it was not asked.
 	verdict *nextcloud.Verdict
-	// parked says that the grant waits for a slot, deferred what it could not do without one.
-	parked   bool
+	// queued says that the grant waits for a slot, deferred what it could not do without one.
+	queued   bool
 	deferred string
 }
 
@@ -64,7 +64,7 @@ func (o outcome) applyAttempt(s *v1alpha1.TokenGrantStatus) {
 		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: o.failed.reason, Message: o.failed.message}
 	case o.minted:
 		s.ConsecutiveFailures = 0
-		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: v1alpha1.ReasonPublished, Message: o.wording().done}
+		s.LastAttempt = &v1alpha1.Attempt{Time: seconds(o.now), Reason: v1alpha1.ReasonPublished, Message: o.messages().done}
 	case !o.waiting:
 		// Nothing is due any more: what was missing is there again, or what failed is no longer asked for.
 		s.ConsecutiveFailures = 0
@@ -141,7 +141,7 @@ func (o outcome) applyCheck(s *v1alpha1.TokenGrantStatus) {
 	}
 	message := v.Message
 	if v.Outcome == nextcloud.Accepted {
-		message = fmt.Sprintf("Nextcloud knows the %s as user %q.", o.wording().thing, s.Check.User)
+		message = fmt.Sprintf("Nextcloud knows the %s as user %q.", o.messages().thing, s.Check.User)
 	}
 	o.set(s, v1alpha1.ConditionCheckPassed, checkStatus(v.Outcome), checkReason(v), message)
 }
@@ -170,7 +170,7 @@ func (o outcome) needsSomebody(s *v1alpha1.TokenGrantStatus, reason v1alpha1.Rea
 }
 
 func (o outcome) ready(s *v1alpha1.TokenGrantStatus) (metav1.ConditionStatus, v1alpha1.Reason, string) {
-	failing, w := "", o.wording()
+	failing, w := "", o.messages()
 	if a := s.LastAttempt; a != nil && s.ConsecutiveFailures > 0 {
 		failing = a.Message
 	}

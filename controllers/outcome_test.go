@@ -91,7 +91,7 @@ func TestWhoHoldsATokenIsServedFirst(t *testing.T) {
 		"a token that lives":                          {holding(), priorityHolding},
 		"a token that lives and cannot be refreshed":  {and(holding(), failing(v1alpha1.ReasonIssuerUnreachable)), priorityHolding},
 		"no token yet":                                {empty(), 0},
-		"a token that lives, and no turn for another": {and(holding(), func(o *outcome) { o.parked = true }), priorityWaiting},
+		"a token that lives, and no turn for another": {and(holding(), func(o *outcome) { o.queued = true }), priorityWaiting},
 		"no token, and none to be had":                {and(empty(), failing(v1alpha1.ReasonClientRejected)), priorityFailing},
 	} {
 		if got := tc.outcome.priority(); got != tc.want {

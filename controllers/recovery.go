@@ -15,12 +15,12 @@ import (
 	"github.com/tokengrant/tokengrant/internal/issuer"
 )
 
-// recovery tells who waits for an issuer that it has turned: gone, so that it is asked by one and not by all; doubtful, so
-// that one tries; or back, so that nobody sits out the rest of a backoff. What does not fit into a channel is found by the
-// timers.
+// recovery requeues grants and issuers when the state of an issuer changes. When it is down, one discovery asks it instead of all
+// grants; when it is suspect, one grant tries; when it is back, no grant waits out its backoff. The timers find what does not fit
+// into a channel.
 type recovery struct {
 	issuers map[string]chan event.GenericEvent // by kind
-	// grants get the issuers that are back, tries those that are doubtful.
+	// grants get the issuers that are back, tries those that are suspect.
 	grants, tries chan event.GenericEvent
 }
 
@@ -35,11 +35,11 @@ func newRecovery() *recovery {
 	}
 }
 
-func (r *recovery) turned(view issuerView, news issuer.News) {
+func (r *recovery) changed(view issuerView, news issuer.StateChange) {
 	switch news {
 	case issuer.Down:
 		r.discover(view)
-	case issuer.Doubtful:
+	case issuer.Suspect:
 		send(r.tries, view.object)
 	case issuer.Back:
 		r.discover(view)
@@ -98,7 +98,7 @@ func expiry(g v1alpha1.TokenGrant) int64 {
 
 // outlived says that a failure was the issuer's silence, and that there has been a reason to ask again since the attempt
 // began.
-func (g *gathered) outlived(reason v1alpha1.Reason, began time.Time) bool {
+func (g *observation) outlived(reason v1alpha1.Reason, began time.Time) bool {
 	return reason == v1alpha1.ReasonIssuerUnreachable && g.conn != nil && g.conn.RecoveredAt().After(began)
 }
 

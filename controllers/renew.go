@@ -7,7 +7,7 @@ import (
 
 // renew mints, checks and publishes a token. A token that was minted for the same before, and could not be written,
 // is used instead of another mint.
-func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) error {
+func (r *GrantReconciler) renew(ctx context.Context, g *observation, out *outcome) error {
 	m := g.unpublished()
 	if m == nil {
 		var err error
@@ -30,8 +30,8 @@ func (r *GrantReconciler) renew(ctx context.Context, g *gathered, out *outcome) 
 }
 
 // obtain gives a token that may be published: verified, and not rejected by Nextcloud.
-func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome) (*minted, error) {
-	m := g.keptOut()
+func (r *GrantReconciler) obtain(ctx context.Context, g *observation, out *outcome) (*minted, error) {
+	m := g.withheld()
 	if m == nil {
 		var err error
 		if m, err = r.mint(ctx, g); err != nil {
@@ -42,12 +42,12 @@ func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome)
 	switch {
 	case isDeferred(err) && !g.withholds(m): // What is held goes on. The check stays due.
 	case isDeferred(err):
-		g.past.keptOut = m
+		g.past.withheld = m
 		return nil, err
 	case err != nil:
 		return nil, err
 	}
-	g.past.keptOut = nil
+	g.past.withheld = nil
 	rejected := rejects(g.grant.Spec.Check, verdict)
 	if !rejected || g.record == nil {
 		out.verdict = verdict
@@ -56,13 +56,13 @@ func (r *GrantReconciler) obtain(ctx context.Context, g *gathered, out *outcome)
 		return m, nil
 	}
 	if verdict.StaleKeys {
-		g.past.keptOut = m // Another token would be signed by the same key: ask again with this one.
+		g.past.withheld = m // Another token would be signed by the same key: ask again with this one.
 	}
 	return nil, &failure{reason: verdict.Reason, message: verdict.Message, retryAfter: verdict.RetryAfter}
 }
 
 // recheck asks Nextcloud about the token in the Secret.
-func (r *GrantReconciler) recheck(ctx context.Context, g *gathered, out *outcome) error {
+func (r *GrantReconciler) recheck(ctx context.Context, g *observation, out *outcome) error {
 	var err error
 	out.verdict, err = r.askNextcloud(ctx, g, g.held())
 	return err

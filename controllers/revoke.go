@@ -19,10 +19,10 @@ type access struct {
 	client issuer.SubjectRequest
 }
 
-func (g *gathered) access() *access { return &access{string(g.issuer.spec.URL), g.conn, g.client()} }
+func (g *observation) access() *access { return &access{string(g.issuer.spec.URL), g.conn, g.client()} }
 
 // client names the client that a grant authenticates as.
-func (g *gathered) client() issuer.SubjectRequest {
+func (g *observation) client() issuer.SubjectRequest {
 	return issuer.SubjectRequest{
 		ClientID: g.clientID, Auth: g.auth, CredentialVersion: g.inputs.Credential, Certificate: g.certificate,
 		Scopes: words(g.grant.Spec.Scopes),
@@ -31,7 +31,7 @@ func (g *gathered) client() issuer.SubjectRequest {
 
 // accessTo finds the access to what a client holds at an issuer: by the spec as it is now, else from memory. It asks
 // nobody's leave: what was allowed once may always be ended. Nothing is sent to any other issuer, or as another client.
-func (r *GrantReconciler) accessTo(ctx context.Context, g *gathered, issuerURL, clientID string, remembered *access) (*access, error) {
+func (r *GrantReconciler) accessTo(ctx context.Context, g *observation, issuerURL, clientID string, remembered *access) (*access, error) {
 	present, err := r.presentAccess(ctx, g)
 	for _, a := range []*access{present, remembered} {
 		if a != nil && a.issuer == issuerURL && a.client.ClientID == clientID {
@@ -45,7 +45,7 @@ func (r *GrantReconciler) accessTo(ctx context.Context, g *gathered, issuerURL, 
 }
 
 // presentAccess reads no more of the spec than it takes to authenticate.
-func (r *GrantReconciler) presentAccess(ctx context.Context, g *gathered) (*access, error) {
+func (r *GrantReconciler) presentAccess(ctx context.Context, g *observation) (*access, error) {
 	var err error
 	if g.issuer, err = r.Issuers.resolve(ctx, g.grant.Namespace, g.grant.Spec.IssuerRef); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (r *GrantReconciler) presentAccess(ctx context.Context, g *gathered) (*acce
 
 // revokePublished makes the issuer forget the published token (RFC 7009), where the spec wants that. One that has
 // expired is not there to be revoked.
-func (r *GrantReconciler) revokePublished(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) revokePublished(ctx context.Context, g *observation) error {
 	if g.grant.Spec.DeletionPolicy != v1alpha1.DeletionRevoke || g.grant.Spec.AppPassword != nil {
 		return nil
 	}

@@ -26,7 +26,7 @@ import (
 
 // publish writes a token into the Secret: token, times and record in one request. The token stays in memory first,
 // so that a refused write is repeated with it and not with another mint.
-func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) (err error) {
+func (r *GrantReconciler) publish(ctx context.Context, g *observation, m *minted) (err error) {
 	ctx, end := stage.Begin(ctx, stage.Publish)
 	defer func() { end(err) }()
 	g.past.minted = m
@@ -44,7 +44,7 @@ func (r *GrantReconciler) publish(ctx context.Context, g *gathered, m *minted) (
 
 // writeSecret makes the Secret what it should be. It is created, or updated on the condition that nobody changed it
 // since it was read; on a conflict it is read and judged anew, once.
-func (r *GrantReconciler) writeSecret(ctx context.Context, g *gathered, data map[string][]byte, record plan.Record) error {
+func (r *GrantReconciler) writeSecret(ctx context.Context, g *observation, data map[string][]byte, record plan.Record) error {
 	desired, err := desiredSecret(g.grant, data, record)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (r *GrantReconciler) send(ctx context.Context, existing, s *corev1.Secret) 
 	return r.Update(ctx, s)
 }
 
-func (r *GrantReconciler) rebuild(ctx context.Context, g *gathered, desired publish.Desired) (*corev1.Secret, error) {
+func (r *GrantReconciler) rebuild(ctx context.Context, g *observation, desired publish.Desired) (*corev1.Secret, error) {
 	var s corev1.Secret
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: desired.Namespace, Name: desired.Name}, &s)
 	switch {

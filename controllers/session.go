@@ -42,7 +42,7 @@ func sessionName(grant *v1alpha1.TokenGrant) string { return publish.SessionName
 // session gives what is kept for a grant: from memory, where this process wrote it and nobody since, else from the API
 // server. The cache is not enough: an old refresh token, sent again, can end the session. A Secret that was deleted,
 // damaged or taken is none: then the state in memory is the newest there is, and is to be saved again.
-func (r *GrantReconciler) session(ctx context.Context, g *gathered) (*session, error) {
+func (r *GrantReconciler) session(ctx context.Context, g *observation) (*session, error) {
 	held := g.past.session
 	if held != nil && (held.unsaved || !r.sessionChanged(ctx, g.grant, held)) {
 		return held, nil
@@ -101,7 +101,7 @@ func sessionConflict(name string) error {
 
 // restoreSession writes at once what a refused write or another's hand has left unwritten: it exists in memory only.
 // What fails here is tried again before the session is used, and told then.
-func (r *GrantReconciler) restoreSession(ctx context.Context, g *gathered) {
+func (r *GrantReconciler) restoreSession(ctx context.Context, g *observation) {
 	if g.past.session == nil || !keepsSession(g.grant) {
 		return
 	}
@@ -122,7 +122,7 @@ func (r *GrantReconciler) sessionChanged(ctx context.Context, grant *v1alpha1.To
 }
 
 // savedSession gives the session of a grant that can keep the next one, and saves first what a former mint could not.
-func (r *GrantReconciler) savedSession(ctx context.Context, g *gathered) (*session, error) {
+func (r *GrantReconciler) savedSession(ctx context.Context, g *observation) (*session, error) {
 	if err := r.canKeep(g.grant); err != nil {
 		return nil, err
 	}
@@ -153,14 +153,14 @@ func sealFailure(grant *v1alpha1.TokenGrant, err error) error {
 
 // keep writes a new state before anything is done with what came with it. What could not be written stays in memory,
 // and is written before the session is used again. It outlives a stop of the operator by a moment.
-func (r *GrantReconciler) keep(ctx context.Context, g *gathered, state offline.State) error {
+func (r *GrantReconciler) keep(ctx context.Context, g *observation, state offline.State) error {
 	s := g.past.session
 	state.AppPasswords, state.Login = s.AppPasswords, s.Login // They end by themselves, whatever the spec asks for now.
 	s.State, s.unsaved, s.access = state, true, g.access()
 	return r.saveSession(ctx, g)
 }
 
-func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) saveSession(ctx context.Context, g *observation) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s := g.past.session
@@ -185,7 +185,7 @@ func (r *GrantReconciler) saveSession(ctx context.Context, g *gathered) error {
 }
 
 // rebuildSession reads the Secret anew. What we hold is newer than what it holds, whoever touched it.
-func (r *GrantReconciler) rebuildSession(ctx context.Context, g *gathered, sealed []byte) (*corev1.Secret, error) {
+func (r *GrantReconciler) rebuildSession(ctx context.Context, g *observation, sealed []byte) (*corev1.Secret, error) {
 	s := g.past.session
 	s.secret = nil
 	var current corev1.Secret

@@ -80,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := tell(ctx, mgr, issuers, o); err != nil {
 		return err
 	}
-	relabelled, err := relabelling(mgr, issuers.References, now, o.Namespaces)
+	relabelled, err := namespaceLabels(mgr, issuers.References, now, o.Namespaces)
 	if err != nil {
 		return err
 	}
@@ -142,15 +142,15 @@ func backoff() workqueue.TypedRateLimiter[ctrl.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](5*time.Millisecond, maxBackoff)
 }
 
-// relabelling brings the namespaces whose labels have changed to an operator of some namespaces, which may only get
+// namespaceLabels brings the namespaces whose labels have changed to an operator of some namespaces, which may only get
 // each of them; nil for one of all namespaces, which watches them.
-func relabelling(mgr ctrl.Manager, references *References, now clock.WithTicker, namespaces []string) (<-chan event.GenericEvent, error) {
+func namespaceLabels(mgr ctrl.Manager, references *References, now clock.WithTicker, namespaces []string) (<-chan event.GenericEvent, error) {
 	if len(namespaces) == 0 {
 		return nil, nil
 	}
 	references.namespaces = mgr.GetAPIReader()
-	turned := make(chan event.GenericEvent)
-	return turned, mgr.Add(&Relabelling{Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: now, Turned: turned})
+	changed := make(chan event.GenericEvent)
+	return changed, mgr.Add(&NamespaceLabels{Live: mgr.GetAPIReader(), Namespaces: namespaces, Clock: now, Changed: changed})
 }
 
 // metadataCache is a second cache beside the manager's: of all Secrets and ConfigMaps, and of what else is referred to,

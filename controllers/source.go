@@ -15,7 +15,7 @@ import (
 
 // mint gets a new token from the issuer and verifies it. This is the only file that knows both the API and keycloak:
 // a new kind of subject or of client authentication is one more case here.
-func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error) {
+func (r *GrantReconciler) mint(ctx context.Context, g *observation) (*minted, error) {
 	spec := g.grant.Spec
 	if spec.AppPassword != nil {
 		return r.mintAppPassword(ctx, g)
@@ -26,7 +26,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 		request.Exchange = &keycloak.ExchangeRequest{Audience: words(e.Audiences), Scopes: words(e.Scopes)}
 		expect.Audience, expect.Exact = request.Exchange.Audience, true
 	}
-	asking, sent := issuer.WithDeparture(ctx)
+	asking, sent := issuer.WithSentAt(ctx)
 	asked := r.Clock.Now()
 	token, err := r.ask(asking, g, request)
 	g.leave()
@@ -50,7 +50,7 @@ func (r *GrantReconciler) mint(ctx context.Context, g *gathered) (*minted, error
 }
 
 // ask gets the token: in a session that is kept, where the grant has one.
-func (r *GrantReconciler) ask(ctx context.Context, g *gathered, request issuer.MintRequest) (keycloak.Token, error) {
+func (r *GrantReconciler) ask(ctx context.Context, g *observation, request issuer.MintRequest) (keycloak.Token, error) {
 	switch {
 	case g.subject.login != nil:
 		return r.mintOffline(ctx, g, request)
@@ -61,7 +61,7 @@ func (r *GrantReconciler) ask(ctx context.Context, g *gathered, request issuer.M
 	}
 }
 
-func newMinted(g *gathered, token keycloak.Token, claims *keycloak.Claims, asked time.Time) (*minted, error) {
+func newMinted(g *observation, token keycloak.Token, claims *keycloak.Claims, asked time.Time) (*minted, error) {
 	life := plan.Life(asked, token.ExpiresIn, claims.IssuedAt, claims.Expiry)
 	if life < time.Second {
 		return nil, failf(v1alpha1.ReasonTokenNotVerified, "the issuer answered with a token that expires at %s and has no life left: check the clocks of the issuer and of this cluster, and access.token.lifespan of client %q",

@@ -21,7 +21,7 @@ type subject struct {
 
 // gatherSubject is the closed list of subjects. What a subject comes from counts as a credential: when it changes, a
 // new token is minted.
-func (r *GrantReconciler) gatherSubject(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) gatherSubject(ctx context.Context, g *observation) error {
 	s := g.grant.Spec.Subject
 	switch {
 	case s == nil:
@@ -60,7 +60,7 @@ func (r *GrantReconciler) gatherSubject(ctx context.Context, g *gathered) error 
 	return nil
 }
 
-func (r *GrantReconciler) subjectToken(ctx context.Context, g *gathered, ref *v1alpha1.SecretKeyRef) (content, error) {
+func (r *GrantReconciler) subjectToken(ctx context.Context, g *observation, ref *v1alpha1.SecretKeyRef) (content, error) {
 	return r.Issuers.References.read(ctx, reference{kindSecret, types.NamespacedName{Namespace: g.grant.Namespace, Name: ref.Name}, ref.Key})
 }
 

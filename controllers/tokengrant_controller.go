@@ -102,8 +102,8 @@ func (r *GrantReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	first := out.parked && !past.parked
-	if past.parked = out.parked; first {
+	first := out.queued && !past.queued
+	if past.queued = out.queued; first {
 		// It will mostly be called at once: a status that says so would be a third write for each grant of a burst.
 		return ctrl.Result{RequeueAfter: sooner(wait, again), Priority: new(out.priority())}, nil
 	}
@@ -147,7 +147,7 @@ func (r *GrantReconciler) saveStatus(ctx context.Context, before, grant *v1alpha
 	if err := r.Status().Patch(ctx, grant, patch); err != nil {
 		return 0, err
 	}
-	r.announce(ctx, before, grant)
+	r.publishEvent(ctx, before, grant)
 	return 0, nil
 }
 
@@ -174,7 +174,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 	switch {
 	case missing != nil:
 	case (decision.Mint || decision.Check) && !r.admit(g, decision):
-		out.parked = true
+		out.queued = true
 	case decision.Mint:
 		out.failed, err = asFailure(r.observed(ctx, g, &out, decision, r.renew))
 	case decision.Check:
@@ -185,14 +185,14 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		return outcome{}, 0, err
 	}
 	if out.failed != nil && out.failed.deferred {
-		out.failed, out.parked, out.deferred = nil, true, out.failed.message
+		out.failed, out.queued, out.deferred = nil, true, out.failed.message
 	}
 	began := g.now
 	g.now = r.Clock.Now() // Minting and checking take their time, and a backoff starts at their end.
 	out.now = g.now
-	r.settle(ctx, g, &out, &decision)
+	r.reconcileRetired(ctx, g, &out, &decision)
 	r.remember(g, &out, decision, began)
-	if err := r.tidy(ctx, g, decision, out); err != nil {
+	if err := r.cleanUp(ctx, g, decision, out); err != nil {
 		return outcome{}, 0, err
 	}
 	g.verdict = out.verdict
@@ -204,7 +204,7 @@ func (r *GrantReconciler) reconcile(ctx context.Context, grant *v1alpha1.TokenGr
 		wait = unseenRetry
 	}
 	switch {
-	case out.parked:
+	case out.queued:
 		wait = sooner(wait, g.askAgainAfter())
 	case decision.Mint: // What has failed need not wait: the issuer has come back meanwhile.
 		wait = time.Second
@@ -217,7 +217,7 @@ const unseenRetry = time.Minute
 
 // restore repairs a Secret that was edited or deleted, with the token that it held, before anything else and whatever
 // else is wrong: an unreachable issuer is no reason to leave pods without a token that still lives.
-func (r *GrantReconciler) restore(ctx context.Context, g *gathered) error {
+func (r *GrantReconciler) restore(ctx context.Context, g *observation) error {
 	if g.drift == publish.None && !g.reshaped || g.drift == publish.Foreign || g.grant.Spec.Suspend {
 		return nil
 	}
@@ -234,9 +234,9 @@ func (r *GrantReconciler) restore(ctx context.Context, g *gathered) error {
 }
 
 // remember keeps what the next reconcile needs of this one's failures.
-func (r *GrantReconciler) remember(g *gathered, out *outcome, d plan.Decision, began time.Time) {
+func (r *GrantReconciler) remember(g *observation, out *outcome, d plan.Decision, began time.Time) {
 	if v := out.verdict; v != nil {
-		g.past.unsettled = nextFailure(g.past.unsettled, g.now, verdictFailure(v))
+		g.past.unconfirmed = nextFailure(g.past.unconfirmed, g.now, verdictFailure(v))
 	}
 	switch {
 	case out.failed != nil && out.failed.stalled():
@@ -275,9 +275,9 @@ func verdictFailure(v *nextcloud.Verdict) *failure {
 	return &failure{reason: v.Reason, message: v.Message, retryAfter: v.RetryAfter}
 }
 
-// tidy removes a Secret whose token has died, where the user wants that, and the one of a former name, once the new
+// cleanUp removes a Secret whose token has died, where the user wants that, and the one of a former name, once the new
 // one is there.
-func (r *GrantReconciler) tidy(ctx context.Context, g *gathered, d plan.Decision, out outcome) error {
+func (r *GrantReconciler) cleanUp(ctx context.Context, g *observation, d plan.Decision, out outcome) error {
 	if former := g.grant.Status.SecretName; g.record != nil && former != "" && former != secretName(g.grant) {
 		return r.deleteSecret(ctx, g.grant, former)
 	}

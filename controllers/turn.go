@@ -39,7 +39,7 @@ const (
 // priority is that of the next reconcile. Without one, the low one that a grant has at the start would stay for good.
 func (o outcome) priority() int {
 	switch {
-	case o.parked:
+	case o.queued:
 		return priorityWaiting
 	case o.usable:
 		return priorityHolding
@@ -73,7 +73,7 @@ type queuedAt interface{ Waiting() int }
 // admit acquires, without blocking, what a step needs that asks servers: an outbound slot of the grant's namespace, and for
 // a mint one of the issuer. A grant that gets none is requeued when there is one. The first tokens of a namespace and its
 // refreshes take turns, least life left first.
-func (r *GrantReconciler) admit(g *gathered, d plan.Decision) bool {
+func (r *GrantReconciler) admit(g *observation, d plan.Decision) bool {
 	if d.Mint && g.unpublished() != nil {
 		return true // It is only written.
 	}
@@ -82,7 +82,7 @@ func (r *GrantReconciler) admit(g *gathered, d plan.Decision) bool {
 		g.queuedAt = r.outbound
 		return false
 	}
-	if d.Mint && g.conn != nil && g.keptOut() == nil {
+	if d.Mint && g.conn != nil && g.withheld() == nil {
 		if g.left, ok = g.conn.Acquire(r.waiter(g)); !ok {
 			release()
 			g.queuedAt = g.conn
@@ -94,7 +94,7 @@ func (r *GrantReconciler) admit(g *gathered, d plan.Decision) bool {
 }
 
 // waiter asks for a slot on behalf of a grant.
-func (r *GrantReconciler) waiter(g *gathered) limit.Waiter {
+func (r *GrantReconciler) waiter(g *observation) limit.Waiter {
 	w := limit.Waiter{Key: string(g.grant.UID), Namespace: g.grant.Namespace, First: true, Deadline: g.grant.CreationTimestamp.Time}
 	if g.record != nil {
 		w.First, w.Deadline = false, g.record.Token.ExpiresAt.Time
@@ -106,7 +106,7 @@ func (r *GrantReconciler) waiter(g *gathered) limit.Waiter {
 
 // away runs what asks servers, without holding a worker meanwhile. What has no outbound slot yet acquires one, or is
 // deferred.
-func (r *GrantReconciler) away(ctx context.Context, g *gathered, ask func(context.Context) error) error {
+func (r *GrantReconciler) away(ctx context.Context, g *observation, ask func(context.Context) error) error {
 	if g.away {
 		return ask(ctx)
 	}
@@ -130,7 +130,7 @@ func (r *GrantReconciler) away(ctx context.Context, g *gathered, ask func(contex
 }
 
 // deferred is the failure of a request that was not sent because of our own limits. It says nothing about the server.
-func (r *GrantReconciler) deferred(g *gathered, at queuedAt, format string, args ...any) error {
+func (r *GrantReconciler) deferred(g *observation, at queuedAt, format string, args ...any) error {
 	g.queuedAt = at
 	return &failure{reason: v1alpha1.ReasonThrottled, message: fmt.Sprintf(format, args...), retryAfter: queuedRetry, deferred: true}
 }
@@ -147,7 +147,7 @@ func (r *GrantReconciler) requeueFirst(request ctrl.Request) {
 }
 
 // askAgainAfter is when a queued grant asks again for a slot, if nobody calls it before.
-func (g *gathered) askAgainAfter() time.Duration {
+func (g *observation) askAgainAfter() time.Duration {
 	if g.queuedAt == nil {
 		return queuedRetry
 	}
@@ -155,14 +155,14 @@ func (g *gathered) askAgainAfter() time.Duration {
 }
 
 // leave gives the issuer's slot back, once the issuer has answered.
-func (g *gathered) leave() {
+func (g *observation) leave() {
 	if g.left != nil {
 		g.left()
 	}
 }
 
 // releaseAll gives back what admit acquired.
-func (g *gathered) releaseAll() {
+func (g *observation) releaseAll() {
 	g.leave()
 	if g.release != nil {
 		g.release()

@@ -147,7 +147,7 @@ func fuzzed(age, life, before int64, share int32, flags uint16, reason uint8, fa
 		in.Failure = failure
 	}
 	if flag(9) {
-		in.Check = &Check{Interval: 10 * time.Minute, LastAt: issued, Unsettled: flag(10)}
+		in.Check = &Check{Interval: 10 * time.Minute, LastAt: issued, Unconfirmed: flag(10)}
 		if flag(11) {
 			in.Check.Failure = failure
 		}

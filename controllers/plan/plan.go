@@ -59,8 +59,8 @@ type Check struct {
 	Interval time.Duration
 	// LastAt is the last definite answer; zero without one.
 	LastAt time.Time
-	// Unsettled says that the last answer was not an acceptance, or was about another spec.
-	Unsettled bool
+	// Unconfirmed says that the last answer was not an acceptance, or was about another spec.
+	Unconfirmed bool
 	// Failure is the latest check that was no acceptance; nil when none was made with this spec.
 	Failure *Failure
 }
@@ -147,14 +147,14 @@ func (d *Decision) planCheck(in Input) {
 		return
 	}
 	next := in.Check.LastAt.Add(in.Check.Interval)
-	if in.Check.Unsettled {
+	if in.Check.Unconfirmed {
 		next = later(in.backoffEnd(in.Check.Failure), in.NotBefore)
 	}
 	if in.Now.Before(next) {
 		d.wakeAt(next)
 		return
 	}
-	d.Check, d.Counts = true, in.Check.Unsettled
+	d.Check, d.Counts = true, in.Check.Unconfirmed
 }
 
 // backoffEnd is when another try may follow a failure; the zero time when nothing has failed.

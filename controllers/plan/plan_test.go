@@ -62,7 +62,7 @@ func TestDecide(t *testing.T) {
 		}},
 		{"a check of another spec, too often: wait", func(in *Input) {
 			hour(in)
-			in.Check, in.NotBefore = &Check{Interval: 10 * minute, LastAt: noon, Unsettled: true}, noon.Add(2*time.Second)
+			in.Check, in.NotBefore = &Check{Interval: 10 * minute, LastAt: noon, Unconfirmed: true}, noon.Add(2*time.Second)
 		}, func(in Input) Decision {
 			return Decision{Usable: true, RefreshAt: refreshAt(in), Wake: noon.Add(2 * time.Second)}
 		}},
@@ -136,19 +136,19 @@ func TestDecide(t *testing.T) {
 		}},
 		{"an unsettled check is made at once, whatever the interval", func(in *Input) {
 			hour(in)
-			in.Check = &Check{Interval: 10 * minute, LastAt: noon, Unsettled: true}
+			in.Check = &Check{Interval: 10 * minute, LastAt: noon, Unconfirmed: true}
 		}, func(in Input) Decision {
 			return Decision{Check: true, Counts: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
 		}},
 		{"an unsettled check waits for its backoff", func(in *Input) {
 			hour(in)
-			in.Check = &Check{Interval: 10 * minute, Unsettled: true, Failure: failed(noon, v1alpha1.ReasonNextcloudUnreachable)}
+			in.Check = &Check{Interval: 10 * minute, Unconfirmed: true, Failure: failed(noon, v1alpha1.ReasonNextcloudUnreachable)}
 		}, func(in Input) Decision {
 			return Decision{Usable: true, RefreshAt: refreshAt(in), Wake: wait(in, in.Check.Failure)}
 		}},
 		{"an unsettled check is made again after its backoff", func(in *Input) {
 			hour(in)
-			in.Check = &Check{Interval: 10 * minute, Unsettled: true, Failure: failed(noon.Add(-5*time.Second), v1alpha1.ReasonNextcloudUnreachable)}
+			in.Check = &Check{Interval: 10 * minute, Unconfirmed: true, Failure: failed(noon.Add(-5*time.Second), v1alpha1.ReasonNextcloudUnreachable)}
 		}, func(in Input) Decision {
 			return Decision{Check: true, Counts: true, Usable: true, RefreshAt: refreshAt(in), Wake: refreshAt(in)}
 		}},

@@ -26,7 +26,7 @@ func (w *walk) tlsClient(ctx context.Context, t *v1alpha1.ClientCertificate, nam
 	}
 	pair, err := keycloak.ClientCertificate(certificate.Reveal(), key, w.Now())
 	if err != nil {
-		return unfit(err, namespace, name, renew)
+		return invalidCredential(err, namespace, name, renew)
 	}
 	o, missing := w.connect(ctx, w.issuer.spec.CARef, w.issuer.namespace)
 	if missing != nil {

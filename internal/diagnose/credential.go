@@ -82,7 +82,7 @@ func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, nam
 	o := keycloak.PrivateKeyJWTOptions{Key: private, Algorithm: k.Algorithm, KeyID: k.KeyID, Now: w.Now}
 	auth, err := keycloak.PrivateKeyJWT(o)
 	if err != nil {
-		return unfit(err, namespace, name, append(script{generateKey(o.Algorithm)}, create...))
+		return invalidCredential(err, namespace, name, append(script{generateKey(o.Algorithm)}, create...))
 	}
 	w.credential = credential{auth: auth, how: "private_key_jwt"}
 	if public, err := keycloak.PublicKeySet(o); err == nil {
@@ -91,8 +91,8 @@ func (w *walk) privateKeyJWT(ctx context.Context, k *v1alpha1.PrivateKeyJWT, nam
 	return ok("the private key in key %q of Secret %q in namespace %q", key, name, namespace)
 }
 
-// unfit says in which Secret a key or certificate stands that cannot be used.
-func unfit(err error, namespace, name string, cure script) Step {
+// invalidCredential says in which Secret a key or certificate stands that cannot be used.
+func invalidCredential(err error, namespace, name string, cure script) Step {
 	known, is := errors.AsType[*keycloak.Error](err)
 	if !is {
 		return unknown("Secret %q in namespace %q cannot be used", name, namespace)

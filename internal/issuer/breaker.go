@@ -9,19 +9,19 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// News is how an issuer has turned.
-type News int
+// StateChange is a change of the state of an issuer.
+type StateChange int
 
 const (
 	// Down: it is believed to be down, and is not asked for a while.
-	Down News = iota
-	// Doubtful: it gives out its documents, but the last one who asked it for a token got no answer. Somebody should try.
-	Doubtful
+	Down StateChange = iota
+	// Suspect: it gives out its documents, but the last one who asked it for a token got no answer. Somebody should try.
+	Suspect
 	// Back: it answers again.
 	Back
 )
 
-// turn notes when the breaker opens and closes. A try that failed is no news.
+// turn records when the breaker opens and closes. A failed probe changes nothing.
 func (g *gate) turn(from, to gobreaker.State) {
 	g.mu.Lock()
 	switch to {
@@ -35,19 +35,19 @@ func (g *gate) turn(from, to gobreaker.State) {
 	g.announce(from, to)
 }
 
-// announce says that the issuer turned, for all or for one tenant.
+// announce reports a change of the state, for all tenants or for one.
 func (g *gate) announce(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
-		g.tell(Back)
+		g.onStateChange(Back)
 	case from == gobreaker.StateClosed:
-		g.tell(Down)
+		g.onStateChange(Down)
 	}
 }
 
-// doubtful says that an answer to this request is no sign of life: it was another kind of request that failed. An issuer
+// suspect says that an answer to this request is no sign of life: it was another kind of request that failed. An issuer
 // whose database is gone still gives out its documents.
-func (g *gate) doubtful(method string) bool {
+func (g *gate) suspect(method string) bool {
 	if g.breaker.State() != gobreaker.StateHalfOpen {
 		return false
 	}
@@ -61,13 +61,13 @@ func (g *gate) doubt() {
 	g.mu.Lock()
 	g.recovered = g.clock.Now()
 	g.mu.Unlock()
-	g.tell(Doubtful)
+	g.onStateChange(Suspect)
 }
 
 // Doubt is what the last request for a token met, while the issuer gives out its documents and nobody has tried again; nil
 // when there is no doubt.
 func (i *Issuer) Doubt() error {
-	if !i.gate.doubtful(http.MethodGet) {
+	if !i.gate.suspect(http.MethodGet) {
 		return nil
 	}
 	i.gate.mu.Lock()
@@ -76,7 +76,7 @@ func (i *Issuer) Doubt() error {
 }
 
 // RecoveredAt is when there was last a reason to ask the issuer again after it had been believed to be down: it answered, or
-// is doubtful. Zero when it never was down.
+// is suspect. Zero when it never was down.
 func (i *Issuer) RecoveredAt() time.Time {
 	i.gate.mu.Lock()
 	defer i.gate.mu.Unlock()

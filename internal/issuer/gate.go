@@ -45,25 +45,25 @@ const (
 // gate stands before one issuer. A request passes when the issuer is not believed to be down, has not asked for
 // a pause, and there is a free place and a turn for it.
 type gate struct {
-	clock   clock.PassiveClock
-	limits  atomic.Pointer[limits]
-	breaker *gobreaker.TwoStepCircuitBreaker[any]
-	tell    func(News)
+	clock         clock.PassiveClock
+	limits        atomic.Pointer[limits]
+	breaker       *gobreaker.TwoStepCircuitBreaker[any]
+	onStateChange func(StateChange)
 
 	tenants tenants
 
 	mu        sync.Mutex
 	paused    time.Time // no request before it
 	opened    time.Time // when the breaker opened last
-	recovered time.Time // when it closed last, or became doubtful
+	recovered time.Time // when it closed last, or became suspect
 	fault     error     // what the last request without a usable answer met
 	failing   string    // the method of that request
 	failed    time.Time // when it did
 }
 
-// passage is a transport through the gate. A connection has one client certificate, or none, for its life: each has a
-// passage of its own.
-type passage struct {
+// roundTripper is a transport through the gate. A connection has one client certificate, or none, for its life: each has a
+// roundTripper of its own.
+type roundTripper struct {
 	*gate
 
 	wire http.RoundTripper
@@ -81,12 +81,12 @@ type limits struct {
 var errNoWord = errors.New("no word about the issuer")
 
 func newGate(c Config) *gate {
-	g := &gate{clock: c.Clock, tell: c.Turned}
-	if g.tell == nil {
-		g.tell = func(News) {}
+	g := &gate{clock: c.Clock, onStateChange: c.OnStateChange}
+	if g.onStateChange == nil {
+		g.onStateChange = func(StateChange) {}
 	}
 	g.setLimits(c)
-	g.tenants = tenants{accused: map[string]bool{}, failing: map[string]*tenant{}, tell: g.announce}
+	g.tenants = tenants{accused: map[string]bool{}, failing: map[string]*tenant{}, onStateChange: g.announce}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		MaxRequests: 1,
 		Timeout:     openFor,
@@ -130,7 +130,7 @@ func orDefault[T int | float64](value, fallback T) T {
 	return fallback
 }
 
-func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
+func (p roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	leave, err := p.enter(req)
 	if err != nil {
 		if req.Body != nil {
@@ -138,7 +138,7 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	departs(req.Context(), p.clock.Now())
+	recordSentAt(req.Context(), p.clock.Now())
 	resp, err := p.wire.RoundTrip(req)
 	if _, ours := errors.AsType[*httpclient.CertificateRefusedError](err); ours {
 		// One client's certificate must not stop the others.
@@ -195,7 +195,7 @@ func (g *gate) enter(req *http.Request) (leave func(fault error), err error) {
 	return func(fault error) {
 		limits.places.Release(1)
 		switch {
-		case fault == nil && g.doubtful(req.Method):
+		case fault == nil && g.suspect(req.Method):
 			done(errNoWord)
 			g.doubt()
 		case fault != nil && errors.Is(ctx.Err(), context.Canceled):

@@ -44,17 +44,17 @@ func (w *wire) refuses() {
 	w.answers(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED })
 }
 
-func newWire(c Config) (*wire, passage) {
+func newWire(c Config) (*wire, roundTripper) {
 	c.Clock = clock.RealClock{}
 	w := &wire{}
 	w.gives(http.StatusOK)
-	return w, passage{newGate(c), w}
+	return w, roundTripper{newGate(c), w}
 }
 
 // ask sends one request and reads its answer.
-func ask(ctx context.Context, g passage) error { return send(ctx, g, http.MethodPost) }
+func ask(ctx context.Context, g roundTripper) error { return send(ctx, g, http.MethodPost) }
 
-func send(ctx context.Context, g passage, method string) error {
+func send(ctx context.Context, g roundTripper, method string) error {
 	req, err := http.NewRequestWithContext(ctx, method, "https://id.example.com/", http.NoBody)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func send(ctx context.Context, g passage, method string) error {
 }
 
 // many sends requests at the same time.
-func many(ctx context.Context, g passage, n int) (errs []error) {
+func many(ctx context.Context, g roundTripper, n int) (errs []error) {
 	errs = make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -137,8 +137,8 @@ func (s stalled) Close() error             { return nil }
 
 func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []News
-		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
+		var told []StateChange
+		w, g := newWire(Config{OnStateChange: func(news StateChange) { told = append(told, news) }})
 		w.refuses()
 		for range 3 * tripAfter {
 			_ = ask(t.Context(), g)
@@ -150,7 +150,7 @@ func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
 		if err := ask(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(told, []News{Down, Back}) {
+		if !slices.Equal(told, []StateChange{Down, Back}) {
 			t.Errorf("told %v, want once that it is down and once that it is back", told)
 		}
 		if got := (&Issuer{gate: g.gate}).RecoveredAt(); got.Before(back) {
@@ -161,8 +161,8 @@ func TestWhoWaitsIsToldWhenTheIssuerTurns(t *testing.T) {
 
 func TestDocumentsAreNoSignThatTokensAreSigned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []News
-		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
+		var told []StateChange
+		w, g := newWire(Config{OnStateChange: func(news StateChange) { told = append(told, news) }})
 		i := &Issuer{gate: g.gate}
 		w.answers(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPost {
@@ -185,9 +185,9 @@ func TestDocumentsAreNoSignThatTokensAreSigned(t *testing.T) {
 				t.Errorf("%d tries, want 1", tries)
 			}
 		}
-		want := append([]News{Down}, slices.Repeat([]News{Doubtful}, 10)...)
+		want := append([]StateChange{Down}, slices.Repeat([]StateChange{Suspect}, 10)...)
 		if !slices.Equal(told, want) {
-			t.Errorf("told %v, want that it is down, and then each time that it is doubtful", told)
+			t.Errorf("told %v, want that it is down, and then each time that it is suspect", told)
 		}
 		w.gives(http.StatusOK)
 		time.Sleep(openFor + time.Millisecond)
@@ -202,13 +202,13 @@ func TestDocumentsAreNoSignThatTokensAreSigned(t *testing.T) {
 
 func TestDocumentsCountWhenNobodyHasAskedForATokenForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []News
-		w, g := newWire(Config{Turned: func(news News) { told = append(told, news) }})
+		var told []StateChange
+		w, g := newWire(Config{OnStateChange: func(news StateChange) { told = append(told, news) }})
 		w.refuses()
 		many(t.Context(), g, tripAfter)
 		w.gives(http.StatusOK)
 		time.Sleep(doubtFor)
-		if err := send(t.Context(), g, http.MethodGet); err != nil || !slices.Equal(told, []News{Down, Back}) {
+		if err := send(t.Context(), g, http.MethodGet); err != nil || !slices.Equal(told, []StateChange{Down, Back}) {
 			t.Errorf("told %v (%v), want that it is back", told, err)
 		}
 	})
@@ -282,7 +282,7 @@ func TestRefusalsAndCancelledRequestsDoNotTrip(t *testing.T) {
 func TestDepartureIsWhenTheWaitIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, g := newWire(Config{RequestsPerSecond: 1, Burst: 1})
-		ctx, sent := WithDeparture(t.Context())
+		ctx, sent := WithSentAt(t.Context())
 		if !sent().IsZero() {
 			t.Error("nothing was sent yet")
 		}

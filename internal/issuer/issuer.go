@@ -53,9 +53,9 @@ type Config struct {
 
 	Clock clock.PassiveClock // the real one when nil
 
-	// Turned, when set, is told when the issuer turns. It must not block.
+	// OnStateChange, when set, is told when the issuer turns. It must not block.
 	// It counts only for a new Issuer.
-	Turned func(News)
+	OnStateChange func(StateChange)
 }
 
 // sameConnection reports whether two configurations differ at most in their limits.
@@ -101,7 +101,7 @@ func newIssuer(c Config) (*Issuer, error) {
 		return httpclient.New(httpclient.Options{
 			RootCAs: c.RootCAs, AllowHTTP: c.AllowHTTP, DenyPrivate: c.DenyPrivate, AllowedHosts: c.AllowedHosts, UserAgent: c.UserAgent, Timeout: c.Timeout,
 			MaxIdleConnsPerHost: c.Concurrency, ClientCertificate: certificate,
-			Wrap: func(wire http.RoundTripper) http.RoundTripper { return passage{i.gate, wire} },
+			Wrap: func(wire http.RoundTripper) http.RoundTripper { return roundTripper{i.gate, wire} },
 		})
 	}}
 	var err error

@@ -31,8 +31,8 @@ const maxTenants = 1000
 
 // tenants tells failing tenants of an issuer apart. A tenant whose requests succeed is not kept.
 type tenants struct {
-	// tell is called when the breaker of a tenant turns.
-	tell func(from, to gobreaker.State)
+	// onStateChange is called when the breaker of a tenant changes its state.
+	onStateChange func(from, to gobreaker.State)
 
 	mu sync.Mutex
 	// accused are those whose requests have failed since the last success of anybody; "" is no tenant.
@@ -125,7 +125,7 @@ func (t *tenants) begin(of string, fault error) {
 		Timeout:       openFor,
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter-1 }, // The first one was before.
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNoWord) },
-		OnStateChange: func(_ string, from, to gobreaker.State) { t.tell(from, to) },
+		OnStateChange: func(_ string, from, to gobreaker.State) { t.onStateChange(from, to) },
 	})
 	t.failing[of] = known
 }

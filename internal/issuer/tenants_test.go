@@ -36,9 +36,9 @@ func TestOneTenantDoesNotCloseAnIssuerForOthers(t *testing.T) {
 
 // TestTwoTenantsTellThatAnIssuerIsDown, and so does a request that no tenant has a part in.
 func TestTwoTenantsTellThatAnIssuerIsDown(t *testing.T) {
-	for name, confirm := range map[string]func(context.Context, passage) error{
-		"another tenant":         func(ctx context.Context, g passage) error { return ask(WithTenant(ctx, "apps"), g) },
-		"the discovery document": func(ctx context.Context, g passage) error { return send(ctx, g, http.MethodGet) },
+	for name, confirm := range map[string]func(context.Context, roundTripper) error{
+		"another tenant":         func(ctx context.Context, g roundTripper) error { return ask(WithTenant(ctx, "apps"), g) },
+		"the discovery document": func(ctx context.Context, g roundTripper) error { return send(ctx, g, http.MethodGet) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

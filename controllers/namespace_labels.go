@@ -13,21 +13,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 )
 
-const relabellingEvery = 15 * time.Second
+const namespaceLabelsEvery = 15 * time.Second
 
-// Relabelling notices that the labels of a namespace have changed, for an operator of some namespaces. Whether it may
+// NamespaceLabels notices that the labels of a namespace have changed, for an operator of some namespaces. Whether it may
 // watch Namespaces can only be said for the whole cluster, but whether it may get one, in that namespace.
-type Relabelling struct {
+type NamespaceLabels struct {
 	Live       client.Reader
 	Namespaces []string
 	Clock      clock.WithTicker
-	// Turned gets the metadata of a namespace with other labels than before.
-	Turned chan<- event.GenericEvent
+	// Changed gets the metadata of a namespace with other labels than before.
+	Changed chan<- event.GenericEvent
 }
 
 // Start looks until the context ends. Only the leader does.
-func (r *Relabelling) Start(ctx context.Context) error {
-	ticker := r.Clock.NewTicker(relabellingEvery)
+func (r *NamespaceLabels) Start(ctx context.Context) error {
+	ticker := r.Clock.NewTicker(namespaceLabelsEvery)
 	defer ticker.Stop()
 	known := map[string]*metav1.PartialObjectMetadata{}
 	for {
@@ -45,7 +45,7 @@ func (r *Relabelling) Start(ctx context.Context) error {
 				continue
 			}
 			select {
-			case r.Turned <- event.GenericEvent{Object: now}:
+			case r.Changed <- event.GenericEvent{Object: now}:
 			case <-ctx.Done():
 			}
 		}

@@ -19,8 +19,8 @@ func TestOtherLabelsOfANamespaceAreNoticed(t *testing.T) {
 	}
 	c := fake.NewClientBuilder().WithObjects(namespace("apps"), namespace("batch")).Build()
 	clock := clocktesting.NewFakeClock(time.Now())
-	turned := make(chan event.GenericEvent, 1)
-	r := &Relabelling{Live: c, Namespaces: []string{"gone", "apps", "batch"}, Clock: clock, Turned: turned}
+	changed := make(chan event.GenericEvent, 1)
+	r := &NamespaceLabels{Live: c, Namespaces: []string{"gone", "apps", "batch"}, Clock: clock, Changed: changed}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Start(ctx) }()
@@ -39,24 +39,24 @@ func TestOtherLabelsOfANamespaceAreNoticed(t *testing.T) {
 		}
 	}
 	wait("it waits", clock.HasWaiters)
-	clock.Step(relabellingEvery) // Nothing has changed.
+	clock.Step(namespaceLabelsEvery) // Nothing has changed.
 
-	changed := namespace("batch")
-	changed.Labels["team"] = "b"
-	if err := c.Update(t.Context(), changed, &client.UpdateOptions{}); err != nil {
+	batch := namespace("batch")
+	batch.Labels["team"] = "b"
+	if err := c.Update(t.Context(), batch, &client.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wait("the change", func() bool {
-		clock.Step(relabellingEvery)
-		return len(turned) == 1
+		clock.Step(namespaceLabelsEvery)
+		return len(changed) == 1
 	})
-	if got := (<-turned).Object; got.GetName() != "batch" || got.GetLabels()["team"] != "b" {
+	if got := (<-changed).Object; got.GetName() != "batch" || got.GetLabels()["team"] != "b" {
 		t.Errorf("told of %s with %v, want batch with its new labels", got.GetName(), got.GetLabels())
 	}
 	for range 3 {
-		clock.Step(relabellingEvery)
+		clock.Step(namespaceLabelsEvery)
 	}
-	if len(turned) != 0 {
-		t.Errorf("told again of %s", (<-turned).Object.GetName())
+	if len(changed) != 0 {
+		t.Errorf("told again of %s", (<-changed).Object.GetName())
 	}
 }
