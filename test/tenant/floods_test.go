@@ -203,7 +203,7 @@ func (w *world) issuerRefused(host string) (got, harm string) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		w.must(w.admin.Get(w.t.Context(), client.ObjectKeyFromObject(i), i))
 		for _, c := range i.Status.Conditions {
-			if c.Type != v1alpha1.ConditionReady {
+			if c.Type != v1alpha1.ConditionReady || c.Status == metav1.ConditionUnknown { // Nobody has looked at it yet.
 				continue
 			}
 			got = c.Reason + ": " + c.Message

@@ -26,7 +26,7 @@ var references = []attempt{
 	}},
 	{"use a Secret of another namespace by a path", func(w *world) (string, string) {
 		w.issuer("own", w.evil.URL)
-		return w.withheld(grantOf(own, "path", "own", useSecret("../../apps/secrets/worker")), v1alpha1.ReasonCredentialMissing, "not found")
+		return refused(w.tenant.Create(w.t.Context(), grantOf(own, "path", "own", useSecret("../../apps/secrets/worker"))))
 	}},
 	{"use a TokenIssuer of another namespace", func(w *world) (string, string) {
 		return w.withheld(grantOf(own, "issuer", "kc"), v1alpha1.ReasonIssuerNotFound, "in namespace")
