@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -27,7 +28,10 @@ type watcher struct {
 	ready   map[types.NamespacedName]time.Time // since when
 	secrets map[types.NamespacedName]plan.Record
 	uids    map[types.NamespacedName]types.UID
-	changes []change // while recorded
+	// published is when the Secret of a grant was first seen, waiting what a grant that was not Ready said last.
+	published map[types.NamespacedName]time.Time
+	waiting   map[types.NamespacedName]string
+	changes   []change // while recorded
 }
 
 // change is one refresh as it was seen.
@@ -49,7 +53,10 @@ func watch(ctx context.Context, config *rest.Config) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{ready: map[types.NamespacedName]time.Time{}, secrets: map[types.NamespacedName]plan.Record{}, uids: map[types.NamespacedName]types.UID{}}
+	w := &watcher{
+		ready: map[types.NamespacedName]time.Time{}, secrets: map[types.NamespacedName]plan.Record{}, uids: map[types.NamespacedName]types.UID{},
+		published: map[types.NamespacedName]time.Time{}, waiting: map[types.NamespacedName]string{},
+	}
 	handlers := toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    w.see,
 		UpdateFunc: func(_, object any) { w.see(object) },
@@ -79,8 +86,11 @@ func (w *watcher) see(object any) {
 	case *v1alpha1.TokenGrant:
 		key := client.ObjectKeyFromObject(o)
 		w.uids[key] = o.UID
-		if !meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionReady) {
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != metav1.ConditionTrue {
 			delete(w.ready, key)
+			if c != nil {
+				w.waiting[key] = c.Reason + ": " + c.Message
+			}
 		} else if _, ok := w.ready[key]; !ok {
 			w.ready[key] = now
 		}
@@ -92,6 +102,8 @@ func (w *watcher) see(object any) {
 		key := client.ObjectKeyFromObject(o)
 		if before, ok := w.secrets[key]; ok && !before.SameMint(record) {
 			w.changes = append(w.changes, observe(key.Namespace, string(w.uids[key]), before, now))
+		} else if !ok {
+			w.published[key] = now
 		}
 		w.secrets[key] = record
 	}
@@ -119,8 +131,10 @@ func (w *watcher) forget(object any) {
 		if _, isGrant := o.(*v1alpha1.TokenGrant); isGrant {
 			delete(w.ready, key)
 			delete(w.uids, key)
+			delete(w.waiting, key)
 		} else {
 			delete(w.secrets, key)
+			delete(w.published, key)
 		}
 	}
 }
@@ -136,6 +150,13 @@ func (w *watcher) readyIn(namespace string) int {
 		}
 	}
 	return n
+}
+
+// stages gives when the Secret of a grant was first seen, zero where it was not, and what the grant said before it was Ready.
+func (w *watcher) stages(key types.NamespacedName) (published time.Time, waiting string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.published[key], w.waiting[key]
 }
 
 // due counts the Secrets of a namespace that should have been refreshed by a time.
