@@ -83,7 +83,7 @@ func (r *GrantReconciler) appPasswordsLeft(ctx context.Context, g *observation) 
 	case g.adopt(s):
 		return s, nil
 	case g.record != nil && g.record.Name != "" && len(s.AppPasswords) == 0:
-		return nil, failf(v1alpha1.ReasonNotRevoked, "app password %q of user %q: Secret %q, which kept it, is gone or cannot be read; delete it at Nextcloud, see occ user:auth-tokens:list",
+		return nil, failf(v1alpha1.ReasonNotRevoked, "app password %q of user %q (it works until it is deleted at Nextcloud): Secret %q, which kept it, is gone or cannot be read. Delete the app password, see occ user:auth-tokens:list",
 			g.record.Name, g.record.Token.Username, sessionName(g.grant))
 	}
 	return s, err

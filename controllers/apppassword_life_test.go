@@ -227,6 +227,12 @@ func TestAppPasswordEndsWithItsGrant(t *testing.T) {
 		"not while Nextcloud is down, and then the grant goes after a minute": {func(b *bench) {
 			b.cloud.Configure(func(s *nextcloudtest.Settings) { s.Down = nextcloudtest.DownPHP })
 		}, 1, "Warning NotRevoked Deleted without revoking everything: app password \"tokengrant apps/g 2026-11-23T12:00:00Z\" of user \"alice\" at http", 65 * time.Second},
+		"when the authority of Nextcloud went before, and nobody remembers it": {func(b *bench) {
+			b.edit(func(g *v1alpha1.TokenGrant) {
+				g.Spec.AppPassword.Nextcloud.CARef = &v1alpha1.CARef{Kind: "ConfigMap", Name: "gone", Key: "ca.crt"}
+			})
+			b.restart()
+		}, 1, "of user \"alice\" at http", time.Second},
 		"when Nextcloud comes back within the minute": {func(b *bench) {
 			b.cloud.SetMaintenance(true)
 			b.answerHook(6, func() { b.cloud.SetMaintenance(false) })

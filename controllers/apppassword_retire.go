@@ -163,13 +163,12 @@ func (r *GrantReconciler) deleteAppPassword(ctx context.Context, g *observation,
 	})
 	failed, ok := errors.AsType[*nextcloud.Error](err)
 	switch {
-	case err != nil && !ok:
-		return err
-	case !ok || failed.Reason == nextcloud.ReasonRejected:
+	case ok && failed.Reason == nextcloud.ReasonRejected:
 		return nil
-	default:
-		return &failure{reason: failed.Reason, message: fmt.Sprintf("app password %q of user %q at %s: %s", p.Name, p.User, p.URL, failed.Message)}
+	case ok:
+		err = &failure{reason: failed.Reason, message: failed.Message}
 	}
+	return annotate(err, fmt.Sprintf("app password %q of user %q at %s (it works until it is deleted there, see occ user:auth-tokens:list)", p.Name, p.User, p.URL))
 }
 
 // rejected says that Nextcloud does not take the published app password any more.

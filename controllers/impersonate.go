@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -169,7 +170,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *observation) error 
 	case s.ofUser():
 		return r.logout(ctx, g, s)
 	case s.secret == nil && user != "" && g.grant.Status.Token != nil:
-		return failf(v1alpha1.ReasonNotRevoked, "%s: Secret %q, which has what ends it, is gone", theSession(user), sessionName(g.grant))
+		return failf(v1alpha1.ReasonNotRevoked, "%s: Secret %q, which has what ends it, is gone", theSession(user, sensitive.String{}), sessionName(g.grant))
 	case s.RefreshToken.IsZero() || g.grant.Spec.DeletionPolicy != v1alpha1.DeletionRevoke:
 		return nil
 	}
@@ -179,7 +180,7 @@ func (r *GrantReconciler) endSession(ctx context.Context, g *observation) error 
 			return a.conn.Revoke(ctx, a.client, s.RefreshToken, keycloak.TokenTypeHintRefreshToken)
 		})
 	}
-	return annotate(err, "the session of the user who logged in (to end it at Keycloak: Users, Sessions, Revoke)")
+	return annotate(err, fmt.Sprintf("the session of the user who logged in (%s; to end it at Keycloak: Users, Sessions, Revoke)", sessionEnd(s.RefreshToken)))
 }
 
 // logout ends a session at the issuer. One that has ended already is no failure.
@@ -188,9 +189,20 @@ func (r *GrantReconciler) logout(ctx context.Context, g *observation, s *session
 	if err == nil {
 		err = r.away(ctx, g, func(ctx context.Context) error { return a.conn.Logout(ctx, a.client, s.RefreshToken) })
 	}
-	return annotate(err, theSession(s.User))
+	return annotate(err, theSession(s.User, s.RefreshToken))
 }
 
-func theSession(user string) string {
-	return fmt.Sprintf("the session of user %q (to end it at Keycloak: Users, %s, Sessions, Sign out)", user, user)
+func theSession(user string, refreshToken sensitive.String) string {
+	return fmt.Sprintf("the session of user %q (%s; to end it at Keycloak: Users, %s, Sessions, Sign out)", user, sessionEnd(refreshToken), user)
+}
+
+// sessionEnd says when a session ends that nobody ends. Keycloak's refresh tokens are JWTs; an offline token has no exp
+// unless the realm limits the life of offline sessions, and other issuers may give opaque ones.
+func sessionEnd(refreshToken sensitive.String) string {
+	exp, _ := claims(refreshToken)["exp"].(json.Number)
+	seconds, err := exp.Int64()
+	if err != nil {
+		return "it ends when it has been idle for as long as the issuer allows"
+	}
+	return "its refresh token expires at " + time.Unix(seconds, 0).UTC().Format(time.RFC3339)
 }

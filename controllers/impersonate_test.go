@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"encoding/base64"
 	"testing"
 
 	"github.com/tokengrant/tokengrant/api/v1alpha1"
@@ -26,5 +27,24 @@ func TestAKeptSessionIsShownToItsIssuerOnly(t *testing.T) {
 	}
 	if g.past.session.Source != source || g.past.session.RefreshToken.IsZero() {
 		t.Error("the session was forgotten without an end")
+	}
+}
+
+func TestSessionEnd(t *testing.T) {
+	const idle = "it ends when it has been idle for as long as the issuer allows"
+	of := func(claims string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"
+	}
+	for token, want := range map[string]string{
+		of(`{"exp":1795806000}`): "its refresh token expires at 2026-11-27T19:00:00Z",
+		of(`{"typ":"Offline"}`):  idle,
+		of(`{"exp":"soon"}`):     idle,
+		of(`{"exp":1e30}`):       idle,
+		"opaque":                 idle,
+		"":                       idle,
+	} {
+		if got := sessionEnd(sensitive.New(token)); got != want {
+			t.Errorf("%s: %s, want %s", token, got, want)
+		}
 	}
 }

@@ -151,7 +151,7 @@ func published(m *minted) publish.Content {
 	}
 }
 
-// claims reads the payload of a token that was verified when it was minted.
+// claims reads the payload of a token without verification: it came from the issuer. An opaque token has no claims.
 func claims(token sensitive.String) map[string]any {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {

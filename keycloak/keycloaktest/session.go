@@ -4,7 +4,11 @@ import (
 	"crypto/rand"
 	"net/http"
 	"slices"
+	"time"
 )
+
+// idle is how long a session lives that nobody uses: the default of a realm.
+const idle = 30 * time.Minute
 
 // session is a user's session with one client.
 type session struct {
@@ -84,6 +88,8 @@ func (s *Server) refreshToken(of *session) string {
 	}
 	if of.offline {
 		claims["typ"] = "Offline"
+	} else {
+		claims["exp"] = s.now().Add(idle).Unix()
 	}
 	s.mu.Unlock()
 	return s.Sign(claims)
@@ -156,7 +162,7 @@ func (s *Server) use(of *session, number int) *refusal {
 func (s *Server) describe(of *session, fields map[string]any) {
 	fields["refresh_token"], fields["session_state"] = s.refreshToken(of), of.id
 	if !of.offline {
-		fields["refresh_expires_in"] = 1800
+		fields["refresh_expires_in"] = int64(idle / time.Second)
 	}
 }
 
