@@ -206,12 +206,12 @@ func TestKeycloakRevokeOnDeletion(t *testing.T) {
 			g := w.client("nextcloud-mcp-server", revoked, rendered)
 			w.await(g, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 			token := string(w.published(g).Data["access_token"])
-			if !active(t, issuer, "nextcloud", token) {
+			if !active(t, http.DefaultClient, issuer, "nextcloud", token) {
 				t.Fatal("the token is not active")
 			}
 			w.delete(g)
 			w.gone(g)
-			if active(t, issuer, "nextcloud", token) {
+			if active(t, http.DefaultClient, issuer, "nextcloud", token) {
 				t.Error("the token is active after the deletion")
 			}
 		})
@@ -251,9 +251,9 @@ func TestDeletionCannotTellTheToken(t *testing.T) {
 }
 
 // active asks Keycloak whether a token is (RFC 7662), as the client that it is for.
-func active(t *testing.T, issuer, clientID, token string) bool {
+func active(t *testing.T, c *http.Client, issuer, clientID, token string) bool {
 	t.Helper()
-	answer, err := http.PostForm(issuer+"/protocol/openid-connect/token/introspect", url.Values{
+	answer, err := c.PostForm(issuer+"/protocol/openid-connect/token/introspect", url.Values{
 		"client_id": {clientID}, "client_secret": {clientID + "-secret"}, "token": {token},
 	})
 	if err != nil {

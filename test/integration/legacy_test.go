@@ -22,10 +22,23 @@ var legacy struct {
 
 // userRealm is a realm of one test, with the users alice and bob. Nobody else has sessions in it.
 type userRealm struct {
-	t    *testing.T
-	name string
+	t      *testing.T
+	server *stack.Keycloak
+	name   string
 	// issuer is its URL.
 	issuer string
+}
+
+// newUserRealm imports our realm, and bob, into a Keycloak.
+func newUserRealm(t *testing.T, server *stack.Keycloak, name string) *userRealm {
+	t.Helper()
+	u := &userRealm{t: t, server: server, name: name, issuer: server.Issuer(name)}
+	export := bytes.Replace(realm.Export, []byte(fmt.Sprintf(`"realm": %q`, realm.Name)), []byte(fmt.Sprintf(`"realm": %q`, u.name)), 1)
+	if err := server.Admin(t.Context(), http.MethodPost, "", rawJSON(export), nil); err != nil {
+		t.Fatal(err)
+	}
+	u.admin(http.MethodPost, "/users", map[string]any{"username": "bob", "enabled": true, "email": "bob@example.com", "firstName": "B", "lastName": "B"}, nil)
+	return u
 }
 
 // impersonationWorld sets a world up with a realm of its own as the issuer "kc", and the credential of the client that
@@ -42,12 +55,7 @@ func impersonationWorld(t *testing.T) (*world, *userRealm) {
 		t.Fatal(legacy.err)
 	}
 	w := newWorld(t)
-	u := &userRealm{t: t, name: w.namespace, issuer: legacy.server.Issuer(w.namespace)}
-	export := bytes.Replace(realm.Export, []byte(fmt.Sprintf(`"realm": %q`, realm.Name)), []byte(fmt.Sprintf(`"realm": %q`, u.name)), 1)
-	if err := legacy.server.Admin(t.Context(), http.MethodPost, "", rawJSON(export), nil); err != nil {
-		t.Fatal(err)
-	}
-	u.admin(http.MethodPost, "/users", map[string]any{"username": "bob", "enabled": true, "email": "bob@example.com", "firstName": "B", "lastName": "B"}, nil)
+	u := newUserRealm(t, legacy.server, w.namespace)
 	w.issuer("kc", u.issuer)
 	w.secret("impersonator", map[string]string{"client-secret": "impersonator-secret"})
 	return w, u
@@ -65,35 +73,43 @@ func as(user string) func(*v1alpha1.TokenGrant) {
 // admin calls the Admin REST API below the realm.
 func (u *userRealm) admin(method, path string, body, out any) {
 	u.t.Helper()
-	if err := legacy.server.Admin(u.t.Context(), method, "/"+u.name+path, body, out); err != nil {
+	if err := u.server.Admin(u.t.Context(), method, "/"+u.name+path, body, out); err != nil {
 		u.t.Fatal(err)
 	}
 }
 
 func (u *userRealm) user(name string) string {
 	u.t.Helper()
-	var users []struct {
+	return u.id("/users?exact=true&username=" + name)
+}
+
+// id is that of the one object which a query finds.
+func (u *userRealm) id(query string) string {
+	u.t.Helper()
+	ids := u.ids(query)
+	if len(ids) != 1 {
+		u.t.Fatalf("%s: %d found", query, len(ids))
+	}
+	return ids[0]
+}
+
+func (u *userRealm) ids(query string) []string {
+	u.t.Helper()
+	var found []struct {
 		ID string `json:"id"`
 	}
-	u.admin(http.MethodGet, "/users?exact=true&username="+name, nil, &users)
-	if len(users) != 1 {
-		u.t.Fatalf("%d users %s", len(users), name)
+	u.admin(http.MethodGet, query, nil, &found)
+	ids := make([]string, len(found))
+	for i, f := range found {
+		ids[i] = f.ID
 	}
-	return users[0].ID
+	return ids
 }
 
 // sessions are the IDs of a user's sessions.
 func (u *userRealm) sessions(name string) []string {
 	u.t.Helper()
-	var sessions []struct {
-		ID string `json:"id"`
-	}
-	u.admin(http.MethodGet, "/users/"+u.user(name)+"/sessions", nil, &sessions)
-	ids := make([]string, len(sessions))
-	for i, s := range sessions {
-		ids[i] = s.ID
-	}
-	return ids
+	return u.ids("/users/" + u.user(name) + "/sessions")
 }
 
 // has checks how many sessions a user has.

@@ -81,7 +81,7 @@ func run(ctx context.Context, m *testing.M) (int, error) {
 	}
 	defer func() { _ = plane.Close() }()
 	defer func() {
-		for _, server := range []*stack.Keycloak{keycloak.server, legacy.server} {
+		for _, server := range []*stack.Keycloak{keycloak.server, legacy.server, mutual.server} {
 			if server != nil {
 				_ = server.Close()
 			}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,20 +118,37 @@ func (w *world) failing(g *v1alpha1.TokenGrant, parts ...string) {
 	contains(w.t, message, parts...)
 }
 
+// mutual is a Keycloak that asks for certificates of ours, with the feature that impersonation needs. The first test that
+// needs it starts it.
+var mutual struct {
+	once   sync.Once
+	server *stack.Keycloak
+	ours   authority
+	err    error
+}
+
+func mutualKeycloak(t *testing.T) (*stack.Keycloak, authority) {
+	t.Helper()
+	mutual.once.Do(func() {
+		mutual.ours = newAuthority(t)
+		trusted := filepath.Join(t.TempDir(), "clients.pem") // Keycloak reads it at its start only.
+		if mutual.err = os.WriteFile(trusted, []byte(pemOf("CERTIFICATE", mutual.ours.root.Raw)), 0o600); mutual.err != nil {
+			return
+		}
+		mutual.server, mutual.err = stack.StartKeycloak(context.Background(), stack.KeycloakOptions{
+			Version: *keycloakVersion, Realms: [][]byte{realm.Export}, HTTPS: true, ClientCertificates: true, Truststore: []string{trusted},
+			Features: []string{"token-exchange:v1"},
+		})
+	})
+	if mutual.err != nil {
+		t.Fatal(mutual.err)
+	}
+	return mutual.server, mutual.ours
+}
+
 func TestKeycloakTLS(t *testing.T) {
 	t.Parallel()
-	ours := newAuthority(t)
-	trusted := filepath.Join(t.TempDir(), "clients.pem")
-	if err := os.WriteFile(trusted, []byte(pemOf("CERTIFICATE", ours.root.Raw)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	kc, err := stack.StartKeycloak(t.Context(), stack.KeycloakOptions{
-		Version: *keycloakVersion, Realms: [][]byte{realm.Export}, HTTPS: true, ClientCertificates: true, Truststore: []string{trusted},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = kc.Close() })
+	kc, ours := mutualKeycloak(t)
 	w := newWorld(t)
 	w.issuerTrusting(kc.Issuer(realm.Name), kc.CA)
 	credential := w.secret("certificate", ours.client(t, "certificate", time.Hour))
